@@ -1,0 +1,16 @@
+"""Where the lab keeps things. Everything that is dear to make outlives the checkout, under one directory."""
+
+import os
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+DIST = REPO / "dist"
+CACHE = Path(os.environ.get("LOITSUT_CACHE", "/var/cache/loitsut"))
+BASE = CACHE / "base" / "bookworm"
+BAKED = CACHE / "baked"
+VENV = CACHE / "venv"
+APT = CACHE / "apt-cacher-ng"
+PYTHON_CACHE = CACHE / "py"
+
+# Where instances find PYTHON_CACHE: the base tree's pip.conf and uv.toml name it, the launcher binds it there.
+PYTHON_CACHE_INSIDE = Path("/var/cache/loitsut-py")
