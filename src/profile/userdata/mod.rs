@@ -1,0 +1,3 @@
+//! User-data: decoded, parsed and checked.
+
+pub mod duration;
