@@ -1,1 +1,49 @@
-fn main() {}
+//! `loitsut-driver`: starts, stops and lists build instances, and passes each its profile.
+
+mod nspawn;
+mod process;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// What a usage error exits with, as sysexits.h and the agent have it.
+const USAGE: u8 = 64;
+
+/// Starts, stops and lists build instances.
+#[derive(Parser)]
+#[command(name = "loitsut-driver", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Throw-away systemd containers over a base tree: the provider that needs no account
+    Nspawn {
+        #[command(subcommand)]
+        verb: nspawn::Verb,
+    },
+}
+
+// One thread: the work is waiting, and a child must be started by a thread that lives as long as the process.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print(); // nobody is left to tell when the terminal is gone
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
+    let Command::Nspawn { verb } = cli.command;
+    match nspawn::run(verb).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The network of an instance: two namespaces, as a machine and its router.
+//!
+//! ```text
+//!   instance namespace            router namespace                              host
+//!   eth0  10.83.0.3 ──────────── inside   10.83.0.2                            the uplink
+//!         default via 10.83.0.2           169.254.169.254 (metadata service)       │ masquerade
+//!                                outside  10.83.0.2 ──────────── loitsut-1  10.83.0.1
+//!                                         default via 10.83.0.1
+//! ```
+//!
+//! - Each instance has a number, and everything here is named and addressed by it: what a killed supervisor leaves
+//!   behind can be found and removed by number alone.
+//! - The host has the same address (the first of the range) on each of its ends. So user-data can name the host
+//!   before the instance exists, and no instance needs a subnet of its own.
+//! - The metadata address is in the router namespace: were it the host's, the host's own look-ups would end there;
+//!   were it the instance's, the build inside would own it.
+//!
+//! `ip` and `nft` are run as programs: a person can repeat each line by hand, and a netlink library would be larger
+//! than all of this.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::sched::{CloneFlags, setns};
+use serde::{Deserialize, Serialize};
+
+use super::uplink;
+use crate::process::run;
+
+/// Where every cloud's metadata service answers.
+pub(crate) const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+
+/// What the host's ends are called, before the number. Interface names have 15 characters at most.
+pub(crate) const PREFIX: &str = "loitsut-";
+
+/// A /16 that instances take their addresses from.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Range(Ipv4Addr);
+
+impl Default for Range {
+    fn default() -> Self {
+        Self(Ipv4Addr::new(10, 83, 0, 0))
+    }
+}
+
+impl TryFrom<String> for Range {
+    type Error = anyhow::Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        let address: Option<Ipv4Addr> = text.strip_suffix(".0.0/16").and_then(|a| format!("{a}.0.0").parse().ok());
+        let address = address.with_context(|| format!("network range {text:?} is no /16, such as \"10.83.0.0/16\""))?;
+        ensure!(address.is_private(), "network range {text:?} is not a private one");
+        Ok(Self(address))
+    }
+}
+
+impl From<Range> for String {
+    fn from(range: Range) -> Self {
+        range.to_string()
+    }
+}
+
+impl std::fmt::Display for Range {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/16", self.0)
+    }
+}
+
+/// The network of one instance.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Network {
+    range: Range,
+    number: u16,
+}
+
+impl Network {
+    /// The network with this number, counted from 1.
+    pub(crate) fn new(range: Range, number: u16) -> Result<Self> {
+        ensure!((1..0x8000).contains(&number), "no address is left in {range}: stop some instances");
+        Ok(Self { range, number })
+    }
+
+    /// The lowest number that none of these has, and that nobody else uses either.
+    pub(crate) fn free(range: Range, taken: &[Self]) -> Result<Self> {
+        let free = |number: &u16| {
+            let taken = taken.iter().any(|network| network.number == *number);
+            !taken && !namespace_path(&format!("{PREFIX}{number}")).exists()
+        };
+        Self::new(range, (1..0x8000).find(free).unwrap_or(0))
+    }
+
+    /// The host, as the instance reaches it.
+    pub(crate) fn host(&self) -> Ipv4Addr {
+        self.nth(1)
+    }
+
+    fn router(&self) -> Ipv4Addr {
+        self.nth(2 * u32::from(self.number))
+    }
+
+    /// The instance, as the host reaches it.
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        self.nth(2 * u32::from(self.number) + 1)
+    }
+
+    fn nth(&self, n: u32) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.range.0.to_bits() + n)
+    }
+
+    /// The name of the instance's namespace, of the host's interface, and of whatever else is one per instance.
+    pub(crate) fn name(&self) -> String {
+        format!("{PREFIX}{}", self.number)
+    }
+
+    fn router_name(&self) -> String {
+        format!("{PREFIX}{}-router", self.number)
+    }
+
+    /// The instance's namespace as a file.
+    pub(crate) fn namespace(&self) -> PathBuf {
+        namespace_path(&self.name())
+    }
+
+    /// Makes it. What fails half-way is removed by [`Network::destroy`].
+    pub(crate) async fn create(&self) -> Result<()> {
+        let (name, router_name) = (&self.name(), &self.router_name());
+        let (host, router, address) = (&self.host(), &self.router(), &self.address());
+        uplink::check_collision(self.range).await?;
+        ip(&format!("netns add {name}")).await?;
+        ip(&format!("netns add {router_name}")).await?;
+        ip(&format!("link add {name} type veth peer name outside netns {router_name}")).await?;
+        ip(&format!("-n {router_name} link add inside type veth peer name eth0 netns {name}")).await?;
+
+        ip(&format!("address add {host}/32 peer {router} dev {name}")).await?;
+        ip(&format!("link set {name} up")).await?;
+        ip(&format!("route add {address}/32 via {router}")).await?;
+
+        ip(&format!("-n {router_name} link set lo up")).await?;
+        ip(&format!("-n {router_name} address add {router}/32 peer {host} dev outside")).await?;
+        ip(&format!("-n {router_name} address add {router}/32 peer {address} dev inside")).await?;
+        ip(&format!("-n {router_name} address add {METADATA}/32 dev inside")).await?;
+        ip(&format!("-n {router_name} link set outside up")).await?;
+        ip(&format!("-n {router_name} link set inside up")).await?;
+        ip(&format!("-n {router_name} route add default via {host}")).await?;
+        // The host may be a cloud instance itself: its link-local services are not for builds.
+        ip(&format!("-n {router_name} route add unreachable 169.254.0.0/16")).await?;
+        self.inside_router(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("ip_forward of the router"))?;
+
+        ip(&format!("-n {name} link set lo up")).await?;
+        ip(&format!("-n {name} address add {address}/32 peer {router} dev eth0")).await?;
+        ip(&format!("-n {name} link set eth0 up")).await?;
+        ip(&format!("-n {name} route add default via {router}")).await?;
+        uplink::open(*address).await
+    }
+
+    /// The metadata service's socket. It stays in the router's namespace whoever holds it.
+    pub(crate) fn listen(&self) -> Result<TcpListener> {
+        let address = SocketAddrV4::new(METADATA, 80);
+        self.inside_router(|| TcpListener::bind(address).with_context(|| format!("cannot listen on {address}")))
+    }
+
+    /// Removes whatever exists of it. The veth pairs go with their namespaces.
+    pub(crate) async fn destroy(&self) -> Result<()> {
+        let closed = uplink::close(self.address()).await;
+        for name in [self.name(), self.router_name()] {
+            if namespace_path(&name).exists() {
+                ip(&format!("netns delete {name}")).await?;
+            }
+        }
+        // A namespace lives on while a process is in it; the host's end should not.
+        if Path::new("/sys/class/net").join(self.name()).exists() {
+            ip(&format!("link delete {}", self.name())).await?;
+        }
+        closed
+    }
+
+    /// Does something in the router's namespace, in a thread that ends with it.
+    fn inside_router<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let path = namespace_path(&self.router_name());
+        let namespace = File::open(&path).with_context(|| path.display().to_string())?;
+        let enter = || {
+            setns(&namespace, CloneFlags::CLONE_NEWNET).with_context(|| format!("cannot enter {}", path.display()))?;
+            work()
+        };
+        std::thread::scope(|scope| scope.spawn(enter).join())
+            .map_err(|_| anyhow!("the thread in {} died", path.display()))?
+    }
+}
+
+fn namespace_path(name: &str) -> PathBuf {
+    Path::new("/run/netns").join(name)
+}
+
+async fn ip(arguments: &str) -> Result<()> {
+    run("ip", &arguments.split(' ').collect::<Vec<_>>()).await.map(drop)
+}
+
+/// The name servers for an instance: those asked for, else the host's. One on the host's loopback cannot be reached
+/// from an instance; systemd-resolved, the usual reason for that, keeps the real ones in a file of its own.
+pub(crate) fn nameservers(wanted: &[Ipv4Addr]) -> Result<String> {
+    if !wanted.is_empty() {
+        return Ok(wanted.iter().map(|address| format!("nameserver {address}\n")).collect());
+    }
+    for path in ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"] {
+        if let Some(reachable) = fs::read_to_string(path).ok().and_then(|text| reachable_from_outside(&text)) {
+            return Ok(reachable);
+        }
+    }
+    bail!(
+        "/etc/resolv.conf names no server that an instance can reach (a loopback address is the host's own): say network.nameservers"
+    )
+}
+
+/// A resolv.conf without the servers on loopback and IPv6, if any server is left.
+fn reachable_from_outside(text: &str) -> Option<String> {
+    let server = |line: &str| line.strip_prefix("nameserver").map(|address| address.trim().parse::<Ipv4Addr>());
+    let keep = |line: &&str| server(line).is_none_or(|address| address.is_ok_and(|address| !address.is_loopback()));
+    let kept: Vec<_> = text.lines().filter(keep).collect();
+    kept.iter().any(|line| server(line).is_some()).then(|| kept.join("\n") + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_give_addresses_that_do_not_meet() {
+        let first = Network::new(Range::default(), 1).unwrap();
+        let last = Network::new(Range::default(), 0x7fff).unwrap();
+        assert_eq!(first.host().to_string(), "10.83.0.1");
+        assert_eq!((first.router().to_string(), first.address().to_string()), ("10.83.0.2".into(), "10.83.0.3".into()));
+        assert_eq!((last.host(), last.address().to_string()), (first.host(), "10.83.255.255".into()));
+        assert!(last.router_name().len() < 64 && last.name().len() <= 15);
+    }
+
+    #[test]
+    fn the_lowest_free_number_is_taken_and_the_range_ends() {
+        let taken: Vec<_> = (1..0x7fff).map(|n| Network::new(Range::default(), n).unwrap()).collect();
+        assert_eq!(Network::free(Range::default(), &taken).unwrap().number, 0x7fff);
+        let all: Vec<_> = (1..0x8000).map(|n| Network::new(Range::default(), n).unwrap()).collect();
+        assert!(Network::free(Range::default(), &all).unwrap_err().to_string().contains("stop some"));
+    }
+
+    #[test]
+    fn only_a_private_16_is_a_range() {
+        let range = |text: &str| Range::try_from(text.to_owned());
+        assert_eq!(range("172.20.0.0/16").unwrap().to_string(), "172.20.0.0/16");
+        for bad in ["10.83.0.0/24", "8.8.0.0/16", "10.83.0.0", "10.83.1.0/16", ""] {
+            assert!(range(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn loopback_name_servers_are_left_out() {
+        let text = "search example.org\nnameserver 127.0.0.53\nnameserver ::1\n";
+        assert_eq!(reachable_from_outside(text), None);
+        let mixed = format!("{text}nameserver 192.0.2.1\n");
+        assert_eq!(reachable_from_outside(&mixed).unwrap(), "search example.org\nnameserver 192.0.2.1\n");
+        assert_eq!(nameservers(&[Ipv4Addr::new(192, 0, 2, 7)]).unwrap(), "nameserver 192.0.2.7\n");
+    }
+}
