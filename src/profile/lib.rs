@@ -1,6 +1,26 @@
 //! User-data, profiles and layers: parsed, checked and resolved, without any I/O.
+//!
+//! A boot turns [`userdata`] into a [`library::Library`], resolves a profile of it ([`resolve`]), and applies the
+//! [`order::steps`] of the result.
 
+mod conflict;
+pub mod diagnostic;
+pub mod facts;
+mod graph;
+pub mod library;
+pub mod lint;
+pub mod names;
+pub mod order;
+pub mod param;
+mod render;
+pub mod resolve;
+pub mod resource;
+pub mod scope;
 pub mod secret;
 pub mod sha256;
+pub mod source;
 pub mod suggest;
+mod template;
 pub mod userdata;
+mod values;
+mod written;

@@ -1,0 +1,279 @@
+//! Values that must not be mixed up, parsed once at the edge.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+/// Why a text is not such a value; completes "`…`" in a message.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` {problem}")]
+pub struct Invalid {
+    text: String,
+    problem: String,
+}
+
+impl Invalid {
+    /// The text and what is wrong with it, as in "is not absolute".
+    pub fn new(text: &str, problem: impl Into<String>) -> Self {
+        Self { text: text.chars().take(120).collect(), problem: problem.into() }
+    }
+}
+
+/// Declares a checked text: `check` gives the canonical form or the problem.
+macro_rules! checked_text {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Invalid;
+            fn from_str(text: &str) -> Result<Self, Invalid> {
+                let check: fn(&str) -> Result<String, String> = $check;
+                check(text).map(Self).map_err(|problem| Invalid::new(text, problem))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Invalid;
+            fn try_from(text: String) -> Result<Self, Invalid> {
+                text.parse()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+checked_text!(
+    /// An absolute path without `..`, not `/` itself; repeated and trailing slashes are dropped.
+    AbsPath,
+    |text| {
+        if !text.starts_with('/') {
+            return Err("is not an absolute path: begin it with `/`".into());
+        }
+        clean_path(text).map(|path| format!("/{path}"))
+    }
+);
+
+impl AbsPath {
+    /// As a standard path.
+    pub fn as_path(&self) -> &Path {
+        Path::new(&self.0)
+    }
+}
+
+checked_text!(
+    /// A path inside a bundle: relative, without `..`.
+    BundlePath,
+    |text| {
+        if text.starts_with('/') {
+            return Err("is absolute: name a file relative to the folder of the profiles".into());
+        }
+        clean_path(text)
+    }
+);
+
+checked_text!(
+    /// The name of a layer, such as `deps/boost`; its file is `layers/deps/boost.toml`.
+    LayerName,
+    |text| {
+        let words = |c: char| c.is_ascii_alphanumeric() || "-_.+/".contains(c);
+        if !text.chars().all(words) || text.starts_with('/') {
+            return Err("is not a layer name: letters, digits and `-_.+/`, no `.toml`, no leading `/`".into());
+        }
+        clean_path(text)
+    }
+);
+
+checked_text!(
+    /// A name in /etc/passwd or /etc/group, as useradd(8) takes it.
+    UserName,
+    |text| {
+        let mut chars = text.chars();
+        let first = chars.next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
+        if first && text.len() <= 32 && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c)) {
+            return Ok(text.to_owned());
+        }
+        Err("is not a user or group name: up to 32 of a-z, 0-9, `-`, `_`, the first a letter or `_`".into())
+    }
+);
+
+impl UserName {
+    /// The administrator, and its group.
+    pub fn root() -> Self {
+        Self("root".into())
+    }
+}
+
+checked_text!(
+    /// A systemd unit with its suffix; `.service` is added where there is none.
+    UnitName,
+    |text| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+        if text.is_empty() || text.starts_with(['.', '-']) || text.len() > 255 || !text.chars().all(allowed) {
+            return Err("is not the name of a systemd unit".into());
+        }
+        let suffixes = [".service", ".socket", ".timer", ".path", ".mount", ".target", ".slice", ".swap", ".automount"];
+        let whole = suffixes.iter().any(|suffix| text.ends_with(suffix));
+        Ok(if whole { text.to_owned() } else { format!("{text}.service") })
+    }
+);
+
+/// Drops empty and `.` parts; refuses `..`, emptiness and characters that no path here has a use for.
+fn clean_path(text: &str) -> Result<String, String> {
+    if let Some(c) = text.chars().find(|c| c.is_control()) {
+        return Err(format!("has the character {c:?} in it"));
+    }
+    let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if parts.contains(&"..") {
+        return Err("has `..` in it".into());
+    }
+    if parts.is_empty() {
+        return Err("names no file".into());
+    }
+    Ok(parts.join("/"))
+}
+
+/// Permission bits of a file, written as in chmod(1): "0644".
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Mode(pub u32);
+
+impl FromStr for Mode {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let octal = text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit());
+        match u32::from_str_radix(text, 8) {
+            Ok(bits) if octal && text.len() >= 3 && bits <= 0o7777 => Ok(Self(bits)),
+            _ => Err(Invalid::new(text, "is not a mode: three or four octal digits in quotes, such as \"0644\"")),
+        }
+    }
+}
+
+impl TryFrom<String> for Mode {
+    type Error = Invalid;
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+impl fmt::Debug for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A package, optionally pinned: `name` or `name=version`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PackageSpec {
+    /// The name, with `:arch` if it was given.
+    pub name: String,
+    /// The exact version, if pinned.
+    pub version: Option<String>,
+}
+
+impl FromStr for PackageSpec {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let (name, version) = match text.split_once('=') {
+            Some((name, version)) => (name, Some(version)),
+            None => (text, None),
+        };
+        // Neither may look like an option or a pattern to the package manager.
+        let name_ok = name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            // `gcc-` is how apt-get is told to remove gcc.
+            && !name.ends_with('-')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._:".contains(c));
+        let version_ok = version.is_none_or(|version| {
+            version.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && version.chars().all(|c| c.is_ascii_alphanumeric() || "+-._:~^".contains(c))
+        });
+        if !name_ok || !version_ok {
+            return Err(Invalid::new(text, "is not a package: write `name` or `name=version`, one in each string"));
+        }
+        Ok(Self { name: name.to_owned(), version: version.map(str::to_owned) })
+    }
+}
+
+impl TryFrom<String> for PackageSpec {
+    type Error = Invalid;
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for PackageSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.version {
+            Some(version) => write!(f, "{}={version}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_and_escapes_refused() {
+        assert_eq!("/etc//ccache.conf/".parse::<AbsPath>().unwrap().as_str(), "/etc/ccache.conf");
+        for bad in ["etc/x", "/", "/a/../b", "/a\nb", ""] {
+            assert!(bad.parse::<AbsPath>().is_err(), "{bad:?}");
+        }
+        assert!("/abs".parse::<BundlePath>().is_err());
+        assert!("../up".parse::<BundlePath>().is_err());
+    }
+
+    #[test]
+    fn modes_are_octal_text() {
+        assert_eq!("0644".parse::<Mode>().unwrap().0, 0o644);
+        assert_eq!("4755".parse::<Mode>().unwrap().0, 0o4755);
+        for bad in ["644x", "+x", "9", "99999", "0888", "-644"] {
+            assert!(bad.parse::<Mode>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn package_names_cannot_be_options_or_patterns() {
+        assert_eq!("gcc=4:12.2.0-3".parse::<PackageSpec>().unwrap().version.as_deref(), Some("4:12.2.0-3"));
+        for bad in ["-o", "gcc g++", "lib*", "gcc/sid", "gcc-", "x=", "x=-y", "", "x;y"] {
+            assert!(bad.parse::<PackageSpec>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn units_get_their_suffix() {
+        assert_eq!("cron".parse::<UnitName>().unwrap().as_str(), "cron.service");
+        assert_eq!("apt-daily.timer".parse::<UnitName>().unwrap().as_str(), "apt-daily.timer");
+        assert!("a/b".parse::<UnitName>().is_err());
+    }
+}

@@ -1,0 +1,176 @@
+//! `file`, `directory` and `symlink`.
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::tree::{TableError, Tables, typed};
+use super::{Claim, Claims};
+use crate::names::{AbsPath, BundlePath, Mode, UserName};
+use crate::sha256::Sha256;
+
+/// A regular file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Where.
+    pub path: AbsPath,
+    /// What is in it.
+    pub content: Content,
+    /// Permission bits; 0644 unless said.
+    pub mode: Mode,
+    /// Owner; root unless said.
+    pub owner: UserName,
+    /// Group; root unless said.
+    pub group: UserName,
+    /// Whether a file that is there already is replaced; true unless said.
+    pub replace: bool,
+}
+
+/// Where the content of a file comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Content {
+    /// From the layer or its bundle.
+    Bytes(Vec<u8>),
+    /// To be downloaded.
+    Url {
+        /// http or https.
+        url: String,
+        /// What the download must be.
+        sha256: Sha256,
+    },
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            // The bytes may hold a secret.
+            Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+            Self::Url { url, sha256 } => write!(f, "{url} ({sha256})"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileTable {
+    path: AbsPath,
+    content: Option<String>,
+    source: Option<BundlePath>,
+    #[serde(default)]
+    template: bool,
+    url: Option<String>,
+    sha256: Option<Sha256>,
+    mode: Option<Mode>,
+    owner: Option<UserName>,
+    group: Option<UserName>,
+    replace: Option<bool>,
+}
+
+impl File {
+    pub(super) fn read(table: Spanned<DeTable<'_>>, tables: &Tables<'_>) -> Result<Self, TableError> {
+        let table: FileTable = typed(table)?;
+        Ok(Self {
+            content: table.content(tables)?,
+            path: table.path,
+            mode: table.mode.unwrap_or(Mode(0o644)),
+            owner: table.owner.unwrap_or_else(UserName::root),
+            group: table.group.unwrap_or_else(UserName::root),
+            replace: table.replace.unwrap_or(true),
+        })
+    }
+
+    pub(super) fn claims(&self) -> Vec<Claim> {
+        let content = match &self.content {
+            Content::Bytes(bytes) => Sha256::of(bytes),
+            Content::Url { sha256, .. } => *sha256,
+        };
+        Claims::about(format!("path {}", self.path))
+            .want("type", "file")
+            .want("content", content)
+            .want("mode", self.mode)
+            .want("owner", format!("{}:{}", self.owner, self.group))
+            .done()
+    }
+}
+
+impl FileTable {
+    fn content(&self, tables: &Tables<'_>) -> Result<Content, TableError> {
+        if self.template && self.source.is_none() {
+            return Err(TableError::about("template", "`template` is for a `source`: `content` is always a template"));
+        }
+        match (&self.content, &self.source, &self.url, self.sha256) {
+            (Some(content), None, None, None) => Ok(Content::Bytes(content.clone().into_bytes())),
+            (None, Some(source), None, None) => self.bundled(source, tables),
+            (None, None, Some(url), Some(sha256)) => Ok(Content::Url { url: checked_url(url)?, sha256 }),
+            (None, None, Some(_), None) => Err(TableError::about("url", "`url` without `sha256`")
+                .help("add `sha256 = \"…\"`, as `sha256sum` prints it for the file you expect")),
+            (None, None, None, _) => Err(TableError::new("a file needs one of `content`, `source`, or `url` with `sha256`")),
+            _ => Err(TableError::about("path", "more than one of `content`, `source` and `url` with `sha256`")),
+        }
+    }
+
+    fn bundled(&self, source: &BundlePath, tables: &Tables<'_>) -> Result<Content, TableError> {
+        if !self.template {
+            return Ok(Content::Bytes(tables.bundled("source", source)?));
+        }
+        let text = tables.bundled_text("source", source)?;
+        let rendered = (tables.render)(&text).map_err(|problem| {
+            TableError::about("source", format!("`{source}` cannot be rendered: {problem}"))
+        })?;
+        Ok(Content::Bytes(rendered.into_bytes()))
+    }
+}
+
+fn checked_url(url: &str) -> Result<String, TableError> {
+    if url.starts_with("https://") || url.starts_with("http://") {
+        return Ok(url.to_owned());
+    }
+    Err(TableError::about("url", "`url` begins with neither `https://` nor `http://`"))
+}
+
+/// A directory; what is in it is left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Directory {
+    /// Where.
+    pub path: AbsPath,
+    /// Permission bits.
+    #[serde(default = "directory_mode")]
+    pub mode: Mode,
+    /// Owner.
+    #[serde(default = "UserName::root")]
+    pub owner: UserName,
+    /// Group.
+    #[serde(default = "UserName::root")]
+    pub group: UserName,
+}
+
+fn directory_mode() -> Mode {
+    Mode(0o755)
+}
+
+impl Directory {
+    pub(super) fn claims(&self) -> Vec<Claim> {
+        Claims::about(format!("path {}", self.path))
+            .want("type", "directory")
+            .want("mode", self.mode)
+            .want("owner", format!("{}:{}", self.owner, self.group))
+            .done()
+    }
+}
+
+/// A symbolic link.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Symlink {
+    /// Where.
+    pub path: AbsPath,
+    /// What it says, absolute or relative to its own directory; need not exist.
+    pub target: String,
+}
+
+impl Symlink {
+    pub(super) fn claims(&self) -> Vec<Claim> {
+        Claims::about(format!("path {}", self.path)).want("type", "symlink").want("target", &self.target).done()
+    }
+}

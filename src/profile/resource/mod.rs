@@ -1,0 +1,149 @@
+//! The resource types: each one piece of wanted state, checked, with all its templates rendered.
+
+mod command;
+mod file;
+mod package;
+mod service;
+mod tree;
+mod user;
+mod venv;
+mod worker;
+
+pub use command::{Action, Command};
+pub use file::{Content, Directory, File, Symlink};
+pub use package::{Packages, Wanted};
+pub use service::Service;
+pub use user::User;
+pub use venv::Venv;
+pub use worker::{Ready, Restart, WorkerUnit};
+
+pub(crate) use tree::{TableError, Tables, for_each_text, typed};
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+/// One piece of wanted state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// `packages`
+    Packages(Packages),
+    /// `file`
+    File(File),
+    /// `directory`
+    Directory(Directory),
+    /// `symlink`
+    Symlink(Symlink),
+    /// `user`
+    User(User),
+    /// `venv`
+    Venv(Venv),
+    /// `command`
+    Command(Command),
+    /// `service`
+    Service(Service),
+}
+
+/// What `type` can be.
+pub(crate) const TYPES: [&str; 8] =
+    ["packages", "file", "directory", "symlink", "user", "venv", "command", "service"];
+
+/// Types that the language has and this version cannot apply yet.
+pub(crate) const LATER_TYPES: [&str; 6] = ["repository", "archive", "group", "git", "mount", "reboot"];
+
+/// One thing that a resource wants to be so: no other resource may want it otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// What it is about: `file /etc/hosts`, `package gcc`.
+    pub(crate) subject: String,
+    /// Which side of it: `mode`, `version`.
+    pub(crate) aspect: &'static str,
+    /// What it has to be.
+    pub(crate) value: String,
+}
+
+/// Collects the claims about one subject.
+pub(crate) struct Claims {
+    subject: String,
+    claims: Vec<Claim>,
+}
+
+impl Claims {
+    pub(crate) fn about(subject: impl Into<String>) -> Self {
+        Self { subject: subject.into(), claims: Vec::new() }
+    }
+
+    pub(crate) fn want(mut self, aspect: &'static str, value: impl ToString) -> Self {
+        self.claims.push(Claim { subject: self.subject.clone(), aspect, value: value.to_string() });
+        self
+    }
+
+    pub(crate) fn want_if(self, aspect: &'static str, value: Option<impl ToString>) -> Self {
+        match value {
+            Some(value) => self.want(aspect, value),
+            None => self,
+        }
+    }
+
+    pub(crate) fn done(self) -> Vec<Claim> {
+        self.claims
+    }
+}
+
+impl Resource {
+    /// Reads a resource of the type `kind`, one of [`TYPES`], from its rendered table.
+    pub(crate) fn read(kind: &str, table: Spanned<DeTable<'_>>, tables: &Tables<'_>) -> Result<Self, TableError> {
+        Ok(match kind {
+            "packages" => Self::Packages(Packages::read(table, tables)?),
+            "file" => Self::File(File::read(table, tables)?),
+            "directory" => Self::Directory(tree::typed(table)?),
+            "symlink" => Self::Symlink(tree::typed(table)?),
+            "user" => Self::User(tree::typed(table)?),
+            "venv" => Self::Venv(Venv::read(table, tables)?),
+            "command" => Self::Command(Command::read(table)?),
+            "service" => Self::Service(Service::read(table)?),
+            other => return Err(TableError::about("type", format!("unknown resource type `{other}`"))),
+        })
+    }
+
+    /// The `type` in its file.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Packages(_) => "packages",
+            Self::File(_) => "file",
+            Self::Directory(_) => "directory",
+            Self::Symlink(_) => "symlink",
+            Self::User(_) => "user",
+            Self::Venv(_) => "venv",
+            Self::Command(_) => "command",
+            Self::Service(_) => "service",
+        }
+    }
+
+    /// Type and name in a few words, for people: `file /etc/hosts`.
+    pub fn title(&self) -> String {
+        let name = match self {
+            Self::Packages(packages) => packages.title(),
+            Self::File(file) => file.path.to_string(),
+            Self::Directory(directory) => directory.path.to_string(),
+            Self::Symlink(link) => link.path.to_string(),
+            Self::User(user) => user.name.to_string(),
+            Self::Venv(venv) => venv.path.to_string(),
+            Self::Command(command) => command.title(),
+            Self::Service(service) => service.name.to_string(),
+        };
+        format!("{} {name}", self.kind())
+    }
+
+    pub(crate) fn claims(&self) -> Vec<Claim> {
+        match self {
+            Self::Packages(packages) => packages.claims(),
+            Self::File(file) => file.claims(),
+            Self::Directory(directory) => directory.claims(),
+            Self::Symlink(link) => link.claims(),
+            Self::User(user) => user.claims(),
+            Self::Venv(venv) => venv.claims(),
+            Self::Command(_) => Vec::new(),
+            Self::Service(service) => service.claims(),
+        }
+    }
+}

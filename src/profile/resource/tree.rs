@@ -1,0 +1,107 @@
+//! From a table of a file to a typed resource: templates rendered in place, so that values never change structure and
+//! every error still knows its place.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::names::BundlePath;
+
+/// What is wrong with a table.
+#[derive(Debug)]
+pub(crate) struct TableError {
+    /// In one line.
+    pub(crate) message: String,
+    /// The key it is about, to be pointed at.
+    pub(crate) key: Option<&'static str>,
+    /// Where in the file, if the parser knows.
+    pub(crate) span: Option<Range<usize>>,
+    /// What to do about it.
+    pub(crate) help: Option<String>,
+}
+
+impl TableError {
+    /// An error about the table as a whole.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), key: None, span: None, help: None }
+    }
+
+    /// An error about one key of it.
+    pub(crate) fn about(key: &'static str, message: impl Into<String>) -> Self {
+        Self { key: Some(key), ..Self::new(message) }
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl From<toml::de::Error> for TableError {
+    fn from(error: toml::de::Error) -> Self {
+        Self { span: error.span(), ..Self::new(error.message()) }
+    }
+}
+
+/// What reading a resource needs beside its table.
+pub(crate) struct Tables<'a> {
+    /// `debian` or `redhat`; absent where the machine is not known and no list may be missed.
+    pub(crate) family: Option<&'a str>,
+    /// A file of the bundle, or why it cannot be had.
+    pub(crate) load: &'a dyn Fn(&BundlePath) -> Result<Vec<u8>, String>,
+    /// Renders a bundled file that asks for it by `template = true`.
+    pub(crate) render: &'a dyn Fn(&str) -> Result<String, String>,
+}
+
+impl Tables<'_> {
+    /// The bytes of a bundled file named by `key`.
+    pub(crate) fn bundled(&self, key: &'static str, path: &BundlePath) -> Result<Vec<u8>, TableError> {
+        (self.load)(path).map_err(|problem| TableError::about(key, problem))
+    }
+
+    /// The text of a bundled file named by `key`.
+    pub(crate) fn bundled_text(&self, key: &'static str, path: &BundlePath) -> Result<String, TableError> {
+        String::from_utf8(self.bundled(key, path)?)
+            .map_err(|_| TableError::about(key, format!("`{path}` is not UTF-8 text")))
+    }
+}
+
+/// A table as a type of ours; unknown keys and wrong types are errors with their span.
+pub(crate) fn typed<'de, T: Deserialize<'de>>(table: Spanned<DeTable<'de>>) -> Result<T, TableError> {
+    let span = table.span();
+    let value = Spanned::new(span, DeValue::Table(table.into_inner()));
+    Ok(T::deserialize(value.into_deserializer())?)
+}
+
+/// Keys whose text is taken as it stands.
+const VERBATIM: [&str; 2] = ["script", "source"];
+
+/// Calls `visit` for every text that may be a template, with its span.
+pub(crate) fn for_each_text<E>(
+    table: &mut DeTable<'_>,
+    visit: &mut dyn FnMut(&mut Cow<'_, str>, Range<usize>) -> Result<(), E>,
+) -> Result<(), E> {
+    for (key, value) in table.iter_mut() {
+        if !VERBATIM.contains(&key.get_ref().as_ref()) {
+            for_each_text_of(value, visit)?;
+        }
+    }
+    Ok(())
+}
+
+fn for_each_text_of<E>(
+    value: &mut Spanned<DeValue<'_>>,
+    visit: &mut dyn FnMut(&mut Cow<'_, str>, Range<usize>) -> Result<(), E>,
+) -> Result<(), E> {
+    let span = value.span();
+    match value.get_mut() {
+        DeValue::String(text) => visit(text, span),
+        DeValue::Array(items) => items.iter_mut().try_for_each(|item| for_each_text_of(item, visit)),
+        DeValue::Table(table) => table.iter_mut().try_for_each(|(_, value)| for_each_text_of(value, visit)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,68 @@
+//! `venv`.
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::tree::{TableError, Tables, typed};
+use super::{Claim, Claims};
+use crate::names::{AbsPath, BundlePath};
+use crate::sha256::Sha256;
+
+/// A Python virtual environment with exactly these requirements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Venv {
+    /// Where.
+    pub path: AbsPath,
+    /// The text of a requirements file, as pip reads it.
+    pub requirements: String,
+    /// The interpreter that it is made with; `python3` unless said.
+    pub python: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a list of requirements, or the path of a bundled requirements file")]
+enum Requirements {
+    Bundled(BundlePath),
+    Listed(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VenvTable {
+    path: AbsPath,
+    requirements: Requirements,
+    python: Option<String>,
+}
+
+impl Venv {
+    pub(super) fn read(table: Spanned<DeTable<'_>>, tables: &Tables<'_>) -> Result<Self, TableError> {
+        let table: VenvTable = typed(table)?;
+        let requirements = match &table.requirements {
+            Requirements::Bundled(path) => tables.bundled_text("requirements", path)?,
+            Requirements::Listed(list) => listed(list)?,
+        };
+        let python = table.python.unwrap_or_else(|| "python3".into());
+        if python.starts_with('-') || python.is_empty() || python.chars().any(char::is_whitespace) {
+            return Err(TableError::about("python", format!("`{python}` is not the name or path of an interpreter")));
+        }
+        Ok(Self { path: table.path, requirements, python })
+    }
+
+    pub(super) fn claims(&self) -> Vec<Claim> {
+        Claims::about(format!("path {}", self.path))
+            .want("type", "venv")
+            .want("requirements", Sha256::of(self.requirements.as_bytes()))
+            .want("python", &self.python)
+            .done()
+    }
+}
+
+/// One requirement a line; one that pip would read as an option or as several lines is refused.
+fn listed(list: &[String]) -> Result<String, TableError> {
+    match list.iter().find(|item| item.trim().is_empty() || item.starts_with('-') || item.contains(['\n', '\r'])) {
+        Some(bad) => Err(TableError::about("requirements", format!("{bad:?} is not a requirement such as \"six==1.17.0\""))
+            .help("options belong in a bundled requirements file")),
+        None => Ok(list.iter().map(|item| format!("{item}\n")).collect()),
+    }
+}

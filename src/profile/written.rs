@@ -1,0 +1,237 @@
+//! Profiles and layers as they are written: keys and types checked, nothing rendered or put together yet.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::library::did_you_mean;
+use crate::names::LayerName;
+use crate::param::{Declaration, ParamValue};
+use crate::resource::{LATER_TYPES, TYPES, TableError, typed};
+use crate::source::{Place, SourceFile};
+use crate::suggest;
+
+/// `NAME.toml`, as written.
+pub(crate) struct ProfileFile {
+    pub(crate) layers: Vec<(LayerName, Place)>,
+    pub(crate) params: BTreeMap<String, (ParamValue, Place)>,
+}
+
+/// `layers/NAME.toml`, as written.
+pub(crate) struct Layer<'l> {
+    pub(crate) name: LayerName,
+    pub(crate) requires: Vec<(LayerName, Place)>,
+    pub(crate) params: BTreeMap<String, (Declaration, Place)>,
+    pub(crate) resources: Vec<Entry<'l>>,
+    pub(crate) worker: Option<Entry<'l>>,
+}
+
+/// One `[[resource]]` or the `[worker]`, as written.
+pub(crate) struct Entry<'l> {
+    pub(crate) kind: String,
+    pub(crate) when: Option<(String, Place)>,
+    pub(crate) early: bool,
+    /// Its header in the file.
+    pub(crate) place: Place,
+    /// All keys but the above.
+    pub(crate) table: Spanned<DeTable<'l>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProfileTable {
+    #[serde(rename = "description")]
+    _description: Option<String>,
+    layers: Vec<Spanned<LayerName>>,
+    #[serde(default)]
+    params: BTreeMap<String, Spanned<ParamValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LayerTable {
+    #[serde(rename = "description")]
+    _description: Option<String>,
+    #[serde(default)]
+    requires: Vec<Spanned<LayerName>>,
+    #[serde(default)]
+    params: BTreeMap<String, Spanned<Declaration>>,
+    #[serde(rename = "resource")]
+    _resource: Option<IgnoredAny>,
+    #[serde(rename = "worker")]
+    _worker: Option<IgnoredAny>,
+}
+
+impl ProfileFile {
+    pub(crate) fn parse(file: &Arc<SourceFile>) -> Result<Self, Diagnostic> {
+        let table: ProfileTable = typed(root(file)?).map_err(|error| locate(error, file, None))?;
+        let params = table.params.into_iter().map(|(name, value)| {
+            let place = place(file, value.span());
+            (name, (value.into_inner(), place))
+        });
+        Ok(Self { layers: names(table.layers, file), params: params.collect() })
+    }
+}
+
+impl<'l> Layer<'l> {
+    /// The layer, with all that is wrong with it as written.
+    pub(crate) fn parse(name: LayerName, file: &'l Arc<SourceFile>) -> Result<Self, Diagnostics> {
+        let mut root = root(file)?;
+        let table: LayerTable = typed(root.clone()).map_err(|error| locate(error, file, None))?;
+        let mut found = Vec::new();
+        let (entries, wrong): (Vec<_>, Vec<_>) = take_resources(root.get_mut(), file).partition(Result::is_ok);
+        found.extend(wrong.into_iter().filter_map(Result::err));
+        let worker = take_worker(root.get_mut(), file).unwrap_or_else(|error| {
+            found.push(error);
+            None
+        });
+        let params = declarations(table.params, file, &mut found);
+        Diagnostics::none_in(found)?;
+        let resources = entries.into_iter().filter_map(Result::ok).collect();
+        Ok(Self { name, requires: names(table.requires, file), params, resources, worker })
+    }
+}
+
+fn root(file: &Arc<SourceFile>) -> Result<Spanned<DeTable<'_>>, Diagnostic> {
+    DeTable::parse(&file.text).map_err(|error| locate(error.into(), file, None))
+}
+
+fn names(list: Vec<Spanned<LayerName>>, file: &Arc<SourceFile>) -> Vec<(LayerName, Place)> {
+    list.into_iter().map(|name| (name.as_ref().clone(), place(file, name.span()))).collect()
+}
+
+fn declarations(
+    params: BTreeMap<String, Spanned<Declaration>>,
+    file: &Arc<SourceFile>,
+    found: &mut Vec<Diagnostic>,
+) -> BTreeMap<String, (Declaration, Place)> {
+    let mut declared = BTreeMap::new();
+    for (name, declaration) in params {
+        let place = place(file, declaration.span());
+        let declaration = declaration.into_inner();
+        if let Err(problem) = check_declaration(&name, &declaration) {
+            found.push(Diagnostic::at(place.clone(), problem));
+        }
+        declared.insert(name, (declaration, place));
+    }
+    declared
+}
+
+fn check_declaration(name: &str, declaration: &Declaration) -> Result<(), String> {
+    let mut chars = name.chars();
+    let first = chars.next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
+    if !first || !chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
+        return Err(format!("parameter `{name}`: a name is made of a-z, 0-9 and `_`, as templates write `params.{name}`"));
+    }
+    match &declaration.default {
+        Some(default) => declaration.accept(default).map_err(|problem| format!("parameter `{name}` {problem}")),
+        None => Ok(()),
+    }
+}
+
+fn take_resources<'l>(
+    root: &mut DeTable<'l>,
+    file: &Arc<SourceFile>,
+) -> impl Iterator<Item = Result<Entry<'l>, Diagnostic>> {
+    let list = root.remove("resource").map(Spanned::into_inner);
+    let items = match list {
+        Some(DeValue::Array(items)) => items.into_iter().collect(),
+        Some(_) => vec![Spanned::new(0..0, DeValue::Boolean(false))],
+        None => Vec::new(),
+    };
+    items.into_iter().map(move |item| {
+        let span = item.span();
+        match item.into_inner() {
+            DeValue::Table(table) => entry(Spanned::new(span, table), file, "type"),
+            _ => Err(Diagnostic::at(place(file, span), "resources are tables").help("write `[[resource]]`")),
+        }
+    })
+}
+
+fn take_worker<'l>(root: &mut DeTable<'l>, file: &Arc<SourceFile>) -> Result<Option<Entry<'l>>, Diagnostic> {
+    let Some(value) = root.remove("worker") else { return Ok(None) };
+    let span = value.span();
+    match value.into_inner() {
+        DeValue::Table(table) => entry(Spanned::new(span, table), file, "worker").map(Some),
+        _ => Err(Diagnostic::at(place(file, span), "the worker is a table").help("write `[worker]`")),
+    }
+}
+
+fn entry<'l>(
+    mut table: Spanned<DeTable<'l>>,
+    file: &Arc<SourceFile>,
+    what: &str,
+) -> Result<Entry<'l>, Diagnostic> {
+    let header = place(file, table.span());
+    let keys = table.get_mut();
+    let (kind, kind_place) = take_text(keys, "type", file)?.ok_or_else(|| {
+        let known = if what == "worker" { "`type = \"command\"`" } else { "`type = \"packages\"`, for example" };
+        Diagnostic::at(header.clone(), "the key `type` is missing").help(format!("add {known}"))
+    })?;
+    if what != "worker" {
+        check_kind(&kind, kind_place)?;
+    }
+    let when = take_text(keys, "when", file)?;
+    let early = match keys.remove("early") {
+        None => false,
+        Some(value) => value.get_ref().as_bool().ok_or_else(|| {
+            Diagnostic::at(place(file, value.span()), "`early` is true or false")
+        })?,
+    };
+    Ok(Entry { kind, when, early, place: header, table })
+}
+
+fn check_kind(kind: &str, place: Place) -> Result<(), Diagnostic> {
+    if TYPES.contains(&kind) {
+        return Ok(());
+    }
+    if LATER_TYPES.contains(&kind) {
+        return Err(Diagnostic::at(place, format!("the resource type `{kind}` is not supported by this version")));
+    }
+    let help = did_you_mean(kind, TYPES).unwrap_or_else(|| format!("the types are {}", TYPES.join(", ")));
+    Err(Diagnostic::at(place, format!("unknown resource type `{kind}`")).help(help))
+}
+
+fn take_text(
+    table: &mut DeTable<'_>,
+    key: &str,
+    file: &Arc<SourceFile>,
+) -> Result<Option<(String, Place)>, Diagnostic> {
+    let Some(value) = table.remove(key) else { return Ok(None) };
+    let place = place(file, value.span());
+    match value.into_inner() {
+        DeValue::String(text) => Ok(Some((text.into_owned(), place))),
+        other => Err(Diagnostic::at(place, format!("`{key}` is a string, and this is of type {}", other.type_str()))),
+    }
+}
+
+/// A place in a file; an empty one at its very beginning stands for the whole.
+pub(crate) fn place(file: &Arc<SourceFile>, span: Range<usize>) -> Place {
+    Place { file: Arc::clone(file), span }
+}
+
+/// Turns an error about a table into a diagnostic that points at the key, or else at the table.
+pub(crate) fn locate(error: TableError, file: &Arc<SourceFile>, table: Option<&Place>) -> Diagnostic {
+    let span = error.span.filter(|span| !span.is_empty() || table.is_none());
+    let at = match (span, table) {
+        (Some(span), _) => place(file, span),
+        (None, Some(table)) => table.clone(),
+        (None, None) => place(file, 0..0),
+    };
+    let known = suggest::expected_names(&error.message);
+    let suggestion = unknown_name(&error.message).and_then(|name| did_you_mean(name, known.iter().copied()));
+    let message = error.message.replace("unknown field", "unknown key").replace("missing field", "missing key");
+    Diagnostic::at(at, message).help_if(error.help.or(suggestion))
+}
+
+/// The name in "unknown field `x`, expected …" and "unknown variant `x`, expected …".
+fn unknown_name(message: &str) -> Option<&str> {
+    let rest = message.strip_prefix("unknown field `").or_else(|| message.strip_prefix("unknown variant `"))?;
+    rest.split('`').next()
+}
