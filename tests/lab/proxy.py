@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from .paths import APT
 
 PORT = 9143  # not apt-cacher-ng's 3142: a service of the host's own may be there
 START_SECONDS = 20
+STOP_SECONDS = 10
 
 CONFIG = f"""\
 CacheDir: {APT}/cache
@@ -22,10 +24,11 @@ PidFile: {APT}/pid
 SocketPath: {APT}/socket
 Port: {PORT}
 ForeGround: 1
-# Repositories over https are tunnelled, not cached.
-PassThroughPattern: .*:443$
-# Suites disappear from mirrors; what we hold of them is then of no use either.
-ExThreshold: 14
+# It listens on every address, since those of the instances come and go. So it serves Debian and nothing else: an open
+# proxy would lead strangers to whatever this machine can reach.
+ForceManaged: 1
+Remap-debian: http://deb.debian.org/debian ; http://deb.debian.org/debian
+Remap-security: http://deb.debian.org/debian-security ; http://deb.debian.org/debian-security
 """
 
 
@@ -65,9 +68,21 @@ def _stop_unless_used(users) -> None:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         pid = int((APT / "pid").read_text())
         if b"apt-cacher-ng" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, signal.SIGTERM)
+            _end(pid)
     except (BlockingIOError, FileNotFoundError, ProcessLookupError, ValueError):
         pass  # somebody else still uses it, or it is gone already
+
+
+def _end(pid: int) -> None:
+    """Its port is free again when this returns."""
+    process = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        if not select.select([process], [], [], STOP_SECONDS)[0]:
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            select.select([process], [], [], STOP_SECONDS)
+    finally:
+        os.close(process)
 
 
 def _answers() -> bool:
