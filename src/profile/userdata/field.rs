@@ -1,0 +1,221 @@
+//! Checked values of a document: parsed once, here, and right ever after.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use url::{Host, Url};
+
+use crate::secret::MASK;
+
+/// Why a text is not such a value; a sentence without its subject, as in "is empty".
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(String);
+
+fn refuse<T>(problem: impl Into<String>) -> Result<T, Refused> {
+    Err(Refused(problem.into()))
+}
+
+/// Makes a type with `FromStr` and `Display` stand in JSON as a string.
+macro_rules! as_string {
+    ($($name:ident),*) => {$(
+        impl TryFrom<String> for $name {
+            type Error = Refused;
+            fn try_from(text: String) -> Result<Self, Refused> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.to_string()
+            }
+        }
+    )*};
+}
+
+as_string!(Label, ProfileName, MasterAddress, HttpUrl, MetadataAccess);
+
+/// A name or id that can stand in a file name, a unit's name, a host's name or a tag without being quoted: letters,
+/// digits, `.`, `_`, `-` and `+`, the first a letter or digit, at most 128.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Label(String);
+
+impl Label {
+    const LONGEST: usize = 128;
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Label {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte);
+        if text.len() > Self::LONGEST {
+            return refuse(format!("is longer than {} characters", Self::LONGEST));
+        }
+        if !text.bytes().all(allowed) || !text.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+            return refuse("is not a name: letters, digits and `._-+`, the first a letter or digit");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of a profile, such as `mariadb-deb`; its file is `mariadb-deb.toml` in the folder of the profiles.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProfileName(String);
+
+impl ProfileName {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ProfileName {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        if text.ends_with(".toml") {
+            return refuse("is a file name: name the profile without `.toml`");
+        }
+        // Every part begins with a letter or digit, and so is never `..`, `.` or empty.
+        if !text.split('/').all(|part| part.parse::<Label>().is_ok()) {
+            return refuse("is not the name of a profile: letters, digits and `._-+`, relative, without `..`");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ProfileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a worker finds its master: `ci.example.org:9989`, `192.0.2.7:9989` or `[2001:db8::7]:9989`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MasterAddress {
+    /// The name or address of the host.
+    pub host: Host,
+    /// The TCP port.
+    pub port: u16,
+}
+
+impl FromStr for MasterAddress {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        const FORM: &str = "is not `host:port`, such as `ci.example.org:9989`";
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return refuse(format!("{FORM}: the port is missing"));
+        };
+        if host.contains(':') && !host.starts_with('[') {
+            return refuse(format!("{FORM}: an IPv6 address stands in brackets, as in `[2001:db8::7]:9989`"));
+        }
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        let port = port.parse().ok().filter(|port| digits && *port != 0);
+        match (Host::parse(host), port) {
+            (Err(_), _) => refuse(format!("{FORM}: no host has such a name")),
+            (_, None) => refuse(format!("{FORM}: the port is a number from 1 to 65535")),
+            (Ok(host), Some(port)) => Ok(Self { host, port }),
+        }
+    }
+}
+
+impl fmt::Display for MasterAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// An http or https URL without user and password. Its query is shown masked: in a presigned URL it is a secret.
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HttpUrl(Url);
+
+impl HttpUrl {
+    /// The whole URL, its query too.
+    pub fn reveal(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl FromStr for HttpUrl {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        let Ok(url) = Url::parse(text) else {
+            return refuse("is not a URL, such as `https://ci.example.org:7878`");
+        };
+        if !matches!(url.scheme(), "http" | "https") {
+            return refuse("is not an http or https URL");
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return refuse("has a user or password in it: leave them out");
+        }
+        Ok(Self(url))
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = self.0.clone();
+        if shown.query().is_some() {
+            shown.set_query(Some(MASK));
+        }
+        shown.fmt(f)
+    }
+}
+
+impl fmt::Debug for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HttpUrl({self})")
+    }
+}
+
+/// Whether the build may reach the metadata service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum MetadataAccess {
+    /// As the image leaves it.
+    #[default]
+    Open,
+    /// Only the agent may.
+    Closed,
+}
+
+impl FromStr for MetadataAccess {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        match text {
+            "open" => Ok(Self::Open),
+            "closed" => Ok(Self::Closed),
+            _ => refuse("is neither `open` nor `closed`"),
+        }
+    }
+}
+
+impl fmt::Display for MetadataAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+        })
+    }
+}

@@ -1,0 +1,216 @@
+//! JSON into types, with errors that name the key, and never show a value: any value may be a secret.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_path_to_error::Segment;
+
+use super::DocumentError;
+use crate::suggest::{expected_names, nearest};
+
+/// Reads the whole text as one `T`.
+pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, DocumentError> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| explain(text, error))?;
+    // Whatever stands behind the document has no key.
+    json.end().map_err(|error| syntax_error(String::new(), &error))?;
+    Ok(value)
+}
+
+/// An error about the value at `path`, which was read before it was found to be wrong.
+pub(super) fn error_at(text: &str, path: &[&str], problem: impl Display) -> DocumentError {
+    let keys = path.iter().map(|key| Key::Name((*key).to_owned())).collect();
+    locate(text, keys, |path| format!("`{path}` {problem}"), None)
+}
+
+fn explain(text: &str, error: serde_path_to_error::Error<serde_json::Error>) -> DocumentError {
+    let mut keys: Vec<Key> = error.path().iter().filter_map(Key::from_segment).collect();
+    let cause = error.into_inner();
+    if !cause.is_data() {
+        return syntax_error(join(&keys), &cause);
+    }
+    let message = without_position(&cause);
+    // Serde's own words: that is all it tells about the kind of the error.
+    if let Some(name) = message.strip_prefix("unknown field `") {
+        let known = expected_names(&message);
+        let name =
+            name.rsplit_once("`, expected").or(name.rsplit_once("`, there are no")).map_or(name, |(name, _)| name);
+        let help = known_names(name, &known);
+        return locate(text, with_last(keys, name), |path| format!("unknown key `{path}`"), help);
+    }
+    if let Some(name) = quoted_after(&message, "duplicate field ") {
+        return locate(text, with_last(keys, name), |path| format!("the key `{path}` is given twice"), None);
+    }
+    if let Some(name) = quoted_after(&message, "missing field ") {
+        let mut found = locate(text, keys.clone(), |_| String::new(), None);
+        keys.push(Key::Name(name.to_owned()));
+        found.path = join(&keys);
+        found.problem = format!("the key `{}` is missing", found.path);
+        return found;
+    }
+    let problem = without_value(&message);
+    locate(text, keys, |path| if path.is_empty() { problem.clone() } else { format!("`{path}`: {problem}") }, None)
+}
+
+fn syntax_error(path: String, cause: &serde_json::Error) -> DocumentError {
+    let (problem, help) = if cause.is_eof() {
+        ("the JSON ends in the middle".to_owned(), Some("it was cut off: send it again".to_owned()))
+    } else {
+        (format!("this is not JSON: {}", without_position(cause)), None)
+    };
+    DocumentError { path, problem, line: cause.line(), column: cause.column(), help }
+}
+
+fn without_position(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    message.strip_suffix(&position).unwrap_or(&message).to_owned()
+}
+
+fn quoted_after<'a>(message: &'a str, start: &str) -> Option<&'a str> {
+    message.strip_prefix(start)?.strip_prefix('`')?.strip_suffix('`')
+}
+
+fn known_names(name: &str, known: &[&str]) -> Option<String> {
+    match nearest(name, known.iter().copied()) {
+        Some(meant) => Some(format!("did you mean `{meant}`?")),
+        None if known.is_empty() => None,
+        None => Some(format!("known here: {}", known.join(", "))),
+    }
+}
+
+/// "invalid type: string "hunter2", expected u32" becomes "expected a whole number, found a string".
+fn without_value(message: &str) -> String {
+    let Some(found) = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: ")) else {
+        return message.to_owned();
+    };
+    // A value can hold anything, even these words; what is expected is ours.
+    let Some((found, expected)) = found.rsplit_once(", expected ") else {
+        return "this is not a value that can stand here".to_owned();
+    };
+    let expected = match expected {
+        "u32" => "a positive whole number",
+        "a map" => "an object",
+        other if other.starts_with("struct ") => "an object",
+        other => other,
+    };
+    format!("expected {expected}, found {}", kind_of_value(found))
+}
+
+fn kind_of_value(found: &str) -> &'static str {
+    let kinds = [
+        ("string", "a string"),
+        ("integer", "a number"),
+        ("floating point", "a number"),
+        ("boolean", "true or false"),
+        ("null", "null"),
+        ("sequence", "a list"),
+        ("map", "an object"),
+    ];
+    kinds.into_iter().find_map(|(start, kind)| found.starts_with(start).then_some(kind)).unwrap_or("something else")
+}
+
+/// One step from the top of the document to a value.
+#[derive(Clone)]
+enum Key {
+    Name(String),
+    Index(usize),
+}
+
+impl Key {
+    fn from_segment(segment: &Segment) -> Option<Self> {
+        match segment {
+            Segment::Map { key } => Some(Self::Name(key.clone())),
+            Segment::Seq { index } => Some(Self::Index(*index)),
+            Segment::Enum { .. } | Segment::Unknown => None,
+        }
+    }
+}
+
+/// The path that ends in `name`, whether the key was already tracked when the error arose or not.
+fn with_last(mut keys: Vec<Key>, name: &str) -> Vec<Key> {
+    if !matches!(keys.last(), Some(Key::Name(last)) if last == name) {
+        keys.push(Key::Name(name.to_owned()));
+    }
+    keys
+}
+
+fn join(keys: &[Key]) -> String {
+    let names = keys.iter().map(|key| match key {
+        Key::Name(name) => name.escape_debug().to_string(),
+        Key::Index(index) => index.to_string(),
+    });
+    names.collect::<Vec<_>>().join(".")
+}
+
+/// The error with the place of the value. Serde's own position is that of the reader when the error came up, which may
+/// be lines behind the value.
+fn locate(text: &str, keys: Vec<Key>, problem: impl Fn(&str) -> String, help: Option<String>) -> DocumentError {
+    let before = &text[..offset(text, &keys).unwrap_or(0)];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let path = join(&keys);
+    DocumentError {
+        problem: problem(&path),
+        path,
+        line: before.matches('\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+        help,
+    }
+}
+
+/// Where the value of the last key that exists begins.
+fn offset(text: &str, keys: &[Key]) -> Option<usize> {
+    let mut value: &RawValue = serde_json::from_str(text).ok()?;
+    for key in keys {
+        let inner = match key {
+            Key::Name(name) => {
+                serde_json::from_str::<BTreeMap<String, &RawValue>>(value.get()).ok()?.get(name).copied()
+            }
+            Key::Index(index) => serde_json::from_str::<Vec<&RawValue>>(value.get()).ok()?.get(*index).copied(),
+        };
+        let Some(inner) = inner else { break };
+        value = inner;
+    }
+    // The value borrows from the text, so that the distance is its place.
+    Some(value.get().as_ptr() as usize - text.as_ptr() as usize)
+}
+
+/// For `deserialize_with`: a map in which each key stands once, after it has become a `K`.
+pub(super) fn unique_map<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+where
+    D: Deserializer<'de>,
+    K: Deserialize<'de> + Ord + Display,
+    V: Deserialize<'de>,
+{
+    deserializer.deserialize_map(UniqueMap(PhantomData))
+}
+
+struct UniqueMap<K, V>(PhantomData<(K, V)>);
+
+impl<'de, K, V> Visitor<'de> for UniqueMap<K, V>
+where
+    K: Deserialize<'de> + Ord + Display,
+    V: Deserialize<'de>,
+{
+    type Value = BTreeMap<K, V>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut map = BTreeMap::new();
+        while let Some((key, value)) = entries.next_entry::<K, V>()? {
+            if map.contains_key(&key) {
+                // In the words of serde's derive, which takes a static name only.
+                return Err(A::Error::custom(format!("duplicate field `{key}`")));
+            }
+            map.insert(key, value);
+        }
+        Ok(map)
+    }
+}
