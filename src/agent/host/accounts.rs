@@ -1,0 +1,114 @@
+//! Users and groups, from /etc/passwd and /etc/group: without NSS, which a static program cannot have.
+
+use std::path::Path;
+
+use super::Host;
+use super::files::FileError;
+
+/// A line of /etc/passwd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Login name.
+    pub name: String,
+    /// Id.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// Home directory.
+    pub home: String,
+    /// Login shell.
+    pub shell: String,
+}
+
+/// A line of /etc/group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Name.
+    pub name: String,
+    /// Id.
+    pub gid: u32,
+    /// Those for whom it is a supplementary group.
+    pub members: Vec<String>,
+}
+
+/// A name that nobody has.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// The files cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// No such user.
+    #[error("there is no user `{0}` in /etc/passwd: a resource `user` before this one would make it")]
+    NoUser(String),
+    /// No such group.
+    #[error("there is no group `{0}` in /etc/group")]
+    NoGroup(String),
+}
+
+impl Host {
+    /// All users.
+    ///
+    /// # Errors
+    /// /etc/passwd cannot be read.
+    pub fn users(&self) -> Result<Vec<User>, FileError> {
+        let text = self.read_text(Path::new("/etc/passwd"))?.unwrap_or_default();
+        Ok(text.lines().filter_map(user).collect())
+    }
+
+    /// All groups.
+    ///
+    /// # Errors
+    /// /etc/group cannot be read.
+    pub fn groups(&self) -> Result<Vec<Group>, FileError> {
+        let text = self.read_text(Path::new("/etc/group"))?.unwrap_or_default();
+        Ok(text.lines().filter_map(group).collect())
+    }
+
+    /// The user of that name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn user(&self, name: &str) -> Result<User, AccountError> {
+        let found = self.users()?.into_iter().find(|user| user.name == name);
+        found.ok_or_else(|| AccountError::NoUser(name.to_owned()))
+    }
+
+    /// The id of the user of that name; root is 0 even where there is no /etc/passwd.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn uid(&self, name: &str) -> Result<u32, AccountError> {
+        if name == "root" { Ok(0) } else { Ok(self.user(name)?.uid) }
+    }
+
+    /// The id of the group of that name; root is 0 even where there is no /etc/group.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn gid(&self, name: &str) -> Result<u32, AccountError> {
+        if name == "root" {
+            return Ok(0);
+        }
+        let found = self.groups()?.into_iter().find(|group| group.name == name);
+        found.map(|group| group.gid).ok_or_else(|| AccountError::NoGroup(name.to_owned()))
+    }
+}
+
+fn user(line: &str) -> Option<User> {
+    let fields: Vec<&str> = line.split(':').collect();
+    let [name, _, uid, gid, _, home, shell] = fields[..] else { return None };
+    Some(User {
+        name: name.to_owned(),
+        uid: uid.parse().ok()?,
+        gid: gid.parse().ok()?,
+        home: home.to_owned(),
+        shell: shell.to_owned(),
+    })
+}
+
+fn group(line: &str) -> Option<Group> {
+    let fields: Vec<&str> = line.split(':').collect();
+    let [name, _, gid, members] = fields[..] else { return None };
+    let members = members.split(',').filter(|member| !member.is_empty()).map(str::to_owned).collect();
+    Some(Group { name: name.to_owned(), gid: gid.parse().ok()?, members })
+}

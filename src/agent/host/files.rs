@@ -1,0 +1,328 @@
+//! Files read, looked at and written. Absent is not failed; what is written is whole or not there at all.
+#![allow(clippy::disallowed_methods)]
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use loitsut_profile::sha256::Sha256;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, fsync, symlinkat, unlinkat};
+
+use super::Host;
+use super::walk::{Entry, Missing};
+
+/// What went wrong with a file.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {path}: {problem}")]
+pub struct FileError {
+    action: &'static str,
+    path: PathBuf,
+    problem: String,
+}
+
+impl FileError {
+    /// Completes "cannot `action` `path`: `problem`".
+    pub fn new(action: &'static str, path: &Path, problem: impl Into<String>) -> Self {
+        Self { action, path: path.to_owned(), problem: problem.into() }
+    }
+
+    fn errno(action: &'static str, path: &Path, errno: Errno) -> Self {
+        let hint = match errno {
+            Errno::EPERM => " (immutable? `lsattr` shows it, `chattr -i` ends it)",
+            Errno::ENOSPC => " (blocks: `df`, inodes: `df -i`)",
+            Errno::EROFS => " (`mount -o remount,rw` would change that)",
+            _ => "",
+        };
+        Self::new(action, path, format!("{}{hint}", errno.desc()))
+    }
+
+    fn io(action: &'static str, path: &Path, error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(code) => Self::errno(action, path, Errno::from_raw(code)),
+            None => Self::new(action, path, error.to_string()),
+        }
+    }
+}
+
+/// What kind of thing a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, whether what it points at exists or not.
+    Symlink,
+    /// A fifo, socket or device, in words.
+    Other(&'static str),
+}
+
+/// What is at a path; links are not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Which kind of thing.
+    pub kind: Kind,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// Permissions and owner of something that is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+impl Attributes {
+    /// Root's own, for nobody else to read.
+    pub const PRIVATE: Self = Self { mode: 0o600, uid: 0, gid: 0 };
+    /// Root's own, for everybody to read.
+    pub const PUBLIC: Self = Self { mode: 0o644, uid: 0, gid: 0 };
+}
+
+/// The largest file that is read whole.
+pub const LARGEST: u64 = 256 * 1024 * 1024;
+
+impl Host {
+    /// The content of a file, links followed; `None` where there is none.
+    ///
+    /// # Errors
+    /// It is there and cannot be read, or is larger than [`LARGEST`].
+    pub fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+        let fail = |error: &io::Error| FileError::io("read", path, error);
+        let file = match File::open(self.rooted(path)) {
+            Ok(file) => file,
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(fail(&error)),
+        };
+        let mut bytes = Vec::new();
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| fail(&error))?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(FileError::new("read", path, format!("it is larger than {LARGEST} bytes")));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The content of a text file; bytes that are not UTF-8 are replaced. `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Host::read`].
+    pub fn read_text(&self, path: &Path) -> Result<Option<String>, FileError> {
+        Ok(self.read(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// What is at a path, links not followed; `None` if nothing.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub fn stat(&self, path: &Path) -> Result<Option<Stat>, FileError> {
+        self.found(path, std::fs::symlink_metadata(self.rooted(path)))
+    }
+
+    /// What is at the end of a path, links followed; `None` if nothing.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub fn stat_through(&self, path: &Path) -> Result<Option<Stat>, FileError> {
+        self.found(path, std::fs::metadata(self.rooted(path)))
+    }
+
+    fn found(&self, path: &Path, result: io::Result<std::fs::Metadata>) -> Result<Option<Stat>, FileError> {
+        match result {
+            Ok(metadata) => Ok(Some(stat_of(&metadata))),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(FileError::io("look at", path, &error)),
+        }
+    }
+
+    /// When a file was last changed, in seconds since 1970 and nanoseconds; `None` where there is none.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub fn modified(&self, path: &Path) -> Result<Option<(i64, i64)>, FileError> {
+        match std::fs::metadata(self.rooted(path)) {
+            Ok(metadata) => Ok(Some((metadata.mtime(), metadata.mtime_nsec()))),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(FileError::io("look at", path, &error)),
+        }
+    }
+
+    /// What a symbolic link says; `None` where there is nothing, or no link.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn link_target(&self, path: &Path) -> Result<Option<PathBuf>, FileError> {
+        match std::fs::read_link(self.rooted(path)) {
+            Ok(target) => Ok(Some(target)),
+            Err(error) if is_absent(&error) || error.kind() == io::ErrorKind::InvalidInput => Ok(None),
+            Err(error) => Err(FileError::io("read link", path, &error)),
+        }
+    }
+
+    /// The names in a directory, sorted; none if it is not there.
+    ///
+    /// # Errors
+    /// It is there and cannot be listed.
+    pub fn list(&self, path: &Path) -> Result<Vec<String>, FileError> {
+        let fail = |error: &io::Error| FileError::io("list", path, error);
+        let entries = match std::fs::read_dir(self.rooted(path)) {
+            Ok(entries) => entries,
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(fail(&error)),
+        };
+        let name = |entry: io::Result<std::fs::DirEntry>| entry.map(|e| e.file_name().to_string_lossy().into_owned());
+        let mut names = entries.map(name).collect::<Result<Vec<_>, _>>().map_err(|error| fail(&error))?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// The digest of a file.
+    ///
+    /// # Errors
+    /// As [`Host::read`].
+    pub fn digest(&self, path: &Path) -> Result<Option<Sha256>, FileError> {
+        Ok(self.read(path)?.map(|bytes| Sha256::of(&bytes)))
+    }
+
+    /// Puts a file in place, whole or not at all: written beside, synced, renamed, the directory synced. Missing parent
+    /// directories are made. What was there is replaced, unless it is a directory.
+    ///
+    /// # Errors
+    /// Any of these steps fails; then nothing has changed.
+    pub fn write(&self, path: &Path, content: &[u8], attributes: Attributes) -> Result<(), FileError> {
+        let entry = self.entry(path, Missing::Create)?;
+        let temporary = temporary_name();
+        let put = write_beside(&entry, &temporary, content, attributes)
+            .and_then(|()| Ok(renameat(&entry.directory, temporary.as_str(), &entry.directory, entry.name.as_os_str())?))
+            .and_then(|()| Ok(fsync(&entry.directory)?));
+        put.map_err(|error: io::Error| {
+            let _ = unlinkat(&entry.directory, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
+            FileError::io("write", path, &error)
+        })
+    }
+
+    /// Puts a symbolic link in place, atomically.
+    ///
+    /// # Errors
+    /// It cannot be made; then nothing has changed.
+    pub fn write_link(&self, path: &Path, target: &str) -> Result<(), FileError> {
+        let entry = self.entry(path, Missing::Create)?;
+        let temporary = temporary_name();
+        let put = symlinkat(target, &entry.directory, temporary.as_str())
+            .and_then(|()| renameat(&entry.directory, temporary.as_str(), &entry.directory, entry.name.as_os_str()))
+            .and_then(|()| fsync(&entry.directory));
+        put.map_err(|errno| {
+            let _ = unlinkat(&entry.directory, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
+            FileError::errno("make link", path, errno)
+        })
+    }
+
+    /// Makes a directory, and those above it.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make_directory(&self, path: &Path, attributes: Attributes) -> Result<(), FileError> {
+        let entry = self.entry(path, Missing::Create)?;
+        let fail = |errno| FileError::errno("make directory", path, errno);
+        mkdirat(&entry.directory, entry.name.as_os_str(), Mode::from_bits_truncate(0o700)).map_err(fail)?;
+        set(&entry, attributes).and_then(|()| fsync(&entry.directory)).map_err(fail)
+    }
+
+    /// Sets owner and permissions of what is at a path, which is not a link.
+    ///
+    /// # Errors
+    /// It cannot be done.
+    pub fn set_attributes(&self, path: &Path, attributes: Attributes) -> Result<(), FileError> {
+        let entry = self.entry(path, Missing::Fail)?;
+        set(&entry, attributes).map_err(|errno| FileError::errno("set owner and mode of", path, errno))
+    }
+
+    /// Removes a file or link; nothing there is fine.
+    ///
+    /// # Errors
+    /// It is there and cannot be removed.
+    pub fn remove(&self, path: &Path) -> Result<(), FileError> {
+        if self.stat(path)?.is_none() {
+            return Ok(());
+        }
+        let entry = self.entry(path, Missing::Fail)?;
+        unlinkat(&entry.directory, entry.name.as_os_str(), UnlinkatFlags::NoRemoveDir)
+            .map_err(|errno| FileError::errno("remove", path, errno))
+    }
+
+    /// Removes a directory with all that is in it; nothing there is fine.
+    ///
+    /// # Errors
+    /// It is there and cannot be removed whole.
+    pub fn remove_tree(&self, path: &Path) -> Result<(), FileError> {
+        match std::fs::remove_dir_all(self.rooted(path)) {
+            Err(error) if !is_absent(&error) => Err(FileError::io("remove", path, &error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn stat_of(metadata: &std::fs::Metadata) -> Stat {
+    use std::os::unix::fs::FileTypeExt;
+    let file_type = metadata.file_type();
+    let kind = if file_type.is_file() {
+        Kind::File
+    } else if file_type.is_dir() {
+        Kind::Directory
+    } else if file_type.is_symlink() {
+        Kind::Symlink
+    } else if file_type.is_fifo() {
+        Kind::Other("a fifo")
+    } else if file_type.is_socket() {
+        Kind::Other("a socket")
+    } else {
+        Kind::Other("a device")
+    };
+    Stat { kind, mode: metadata.mode() & 0o7777, uid: metadata.uid(), gid: metadata.gid(), size: metadata.len() }
+}
+
+/// A name that no other agent, and no earlier life of this one, leaves behind.
+fn temporary_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!(".loitsut-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn write_beside(entry: &Entry, name: &str, content: &[u8], attributes: Attributes) -> io::Result<()> {
+    // A leftover of a killed agent that had our process id; O_EXCL would stumble over it.
+    let _ = unlinkat(&entry.directory, name, UnlinkatFlags::NoRemoveDir);
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut file = File::from(openat(&entry.directory, name, flags, Mode::from_bits_truncate(0o600))?);
+    file.write_all(content)?;
+    fchown(file.as_fd(), Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))?;
+    // After the owner, since chown drops setuid bits.
+    fchmod(&file, Mode::from_bits_truncate(attributes.mode))?;
+    file.sync_all()
+}
+
+fn set(entry: &Entry, attributes: Attributes) -> nix::Result<()> {
+    let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
+    fchownat(&entry.directory, entry.name.as_os_str(), Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    let mode = Mode::from_bits_truncate(attributes.mode);
+    // Not through a link: whoever swapped the entry for one since the check finds it closed.
+    fchmodat(&entry.directory, entry.name.as_os_str(), mode, FchmodatFlags::NoFollowSymlink)
+}

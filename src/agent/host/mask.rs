@@ -1,0 +1,59 @@
+//! Secrets taken out of what programs print.
+
+use std::borrow::Cow;
+
+use loitsut_profile::secret::{MASK, Secret};
+
+/// Shorter texts are everywhere: masking them would hide nothing and spoil everything.
+const SHORTEST: usize = 4;
+
+/// The exact texts that no output may show.
+#[derive(Clone, Debug, Default)]
+pub struct Mask {
+    secrets: Vec<Secret>,
+}
+
+impl Mask {
+    /// Masks these values, each line of them, and their forms in JSON.
+    pub fn of(secrets: &[Secret]) -> Self {
+        let mut forms: Vec<String> = secrets.iter().flat_map(|secret| forms_of(secret.reveal())).collect();
+        forms.retain(|form| form.len() >= SHORTEST);
+        // The longest first, so that a secret inside another does not leave a half of it.
+        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        forms.dedup();
+        Self { secrets: forms.into_iter().map(Secret::from).collect() }
+    }
+
+    /// The text without any secret.
+    pub fn apply<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.secrets.iter().fold(Cow::Borrowed(text), |text, secret| {
+            if text.contains(secret.reveal()) { Cow::Owned(text.replace(secret.reveal(), MASK)) } else { text }
+        })
+    }
+}
+
+fn forms_of(secret: &str) -> Vec<String> {
+    let json = serde_json::Value::from(secret).to_string();
+    let quoted = json.trim_matches('"').to_owned();
+    let lines = secret.lines().map(|line| line.trim().to_owned());
+    [secret.to_owned(), quoted].into_iter().chain(lines).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_values_their_lines_and_their_json() {
+        let mask = Mask::of(&[Secret::from("pass\"word\nsecond line".to_owned()), Secret::from("ab".to_owned())]);
+        assert_eq!(mask.apply("x pass\\\"word\\nsecond line y"), "x *** y");
+        assert_eq!(mask.apply("got: second line"), "got: ***");
+        assert_eq!(mask.apply("ab"), "ab");
+    }
+
+    #[test]
+    fn the_longer_secret_goes_first() {
+        let mask = Mask::of(&[Secret::from("abcd".to_owned()), Secret::from("abcdefgh".to_owned())]);
+        assert_eq!(mask.apply("abcdefgh"), "***");
+    }
+}
