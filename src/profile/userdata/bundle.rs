@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::field::HttpUrl;
-use super::json::unique_map;
+use super::shape::unique_map;
 use crate::names::BundlePath;
 use crate::sha256::Sha256;
 
@@ -48,9 +48,7 @@ struct AsWritten {
     url: Option<HttpUrl>,
 }
 
-fn files_or_none<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<BTreeMap<BundlePath, String>>, D::Error> {
+fn files_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BTreeMap<BundlePath, String>>, D::Error> {
     unique_map(deserializer).map(Some)
 }
 

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::bundle::Bundle;
 use super::duration::HumanDuration;
 use super::field::{HttpUrl, Label, MasterAddress, MetadataAccess, ProfileName};
-use super::json::{self, unique_map};
+use super::json;
+use super::shape::{optional_object, unique_map};
 use super::{DocumentError, UserDataError};
 use crate::param::ParamValue;
 use crate::secret::Secret;
@@ -24,6 +25,7 @@ pub struct Preamble {
     #[serde(rename = "loitsut")]
     pub format: u32,
     /// The agent that is to read the rest.
+    #[serde(default, deserialize_with = "optional_object")]
     pub agent: Option<Agent>,
 }
 
@@ -49,10 +51,10 @@ pub struct Document {
     #[serde(rename = "loitsut")]
     pub format: u32,
     /// The version of loitsut that it was written for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub agent: Option<Agent>,
     /// The launch that this is.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub launch: Option<Launch>,
     /// What the instance is to become.
     pub profile: ProfileName,
@@ -60,16 +62,16 @@ pub struct Document {
     #[serde(default, skip_serializing_if = "Params::is_empty")]
     pub params: Params,
     /// The files of the profile; without it they are on the image.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub bundle: Option<Bundle>,
     /// What the worker needs to find its master.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub worker: Option<Worker>,
     /// Who hears of this launch.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub driver: Option<Driver>,
     /// How long the instance may live; for ever without it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
     /// Whether the build may reach the metadata service.
     #[serde(default)]
@@ -140,7 +142,7 @@ pub struct Lease {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub life: Option<HumanDuration>,
     /// What holds after a failed boot.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
 }
 

@@ -9,33 +9,35 @@ use super::document::FORMAT;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UserDataError {
     /// More was received than anybody sends.
-    #[error("user-data of {0} bytes: at most {MOST_RECEIVED} are accepted; send large bundles by `bundle.url`")]
+    #[error(
+        "the user-data has {0} bytes, and at most {MOST_RECEIVED} are accepted: send large bundles by `bundle.url`"
+    )]
     TooLarge(usize),
     /// It is small, but grows without end.
-    #[error("user-data that is larger than {MOST_DECODED} bytes when decoded; send large bundles by `bundle.url`")]
+    #[error("the user-data has more than {MOST_DECODED} bytes when decoded: send large bundles by `bundle.url`")]
     DecodedTooLarge,
     /// It is wrapped again and again.
-    #[error("user-data that is encoded more than {MOST_LAYERS} times over; encode it with gzip and base64 once")]
+    #[error("the user-data is encoded more than {MOST_LAYERS} times over: gzip and base64, once each, are enough")]
     TooDeep,
     /// It begins as gzip does, but is not.
-    #[error("user-data that is gzip, but broken: {0}; compress and send it again")]
+    #[error("the user-data is gzip, but broken: {0}; compress and send it again")]
     Gzip(String),
     /// It begins as base64 of something of ours does, but is not.
-    #[error("user-data that is base64, but broken: {0}; encode and send it again")]
+    #[error("the user-data is base64, but broken: {0}; encode and send it again")]
     Base64(String),
     /// It is text as Windows writes it.
-    #[error("user-data in UTF-16: save it as UTF-8")]
+    #[error("the user-data is UTF-16: save it as UTF-8")]
     Utf16,
     /// It is no text.
-    #[error("user-data that is not UTF-8 text at byte {0}, and neither gzip nor base64")]
+    #[error("the user-data is not UTF-8 text at byte {0}, and neither gzip nor base64")]
     NotUtf8(usize),
     /// A MIME message that cannot be taken apart.
-    #[error("user-data that is a MIME message, but {0}")]
+    #[error("the user-data is a MIME message, but {0}")]
     Mime(String),
     /// The format is of a later time.
     #[error(
-        "user-data of format {0}: this agent is too old, it knows format {FORMAT}; install a newer agent on the image, or \
-         let the user-data ask for one with the key `agent`"
+        "the user-data is of format {0}, and this agent is too old for it: it knows format {FORMAT}; \
+         install a newer agent on the image, or let the user-data ask for one with the key `agent`"
     )]
     TooOld(u32),
     /// The document breaks a rule.

@@ -8,13 +8,15 @@ use url::{Host, Url};
 
 use crate::secret::MASK;
 
-/// Why a text is not such a value; a sentence without its subject, as in "is empty".
+/// Why a text is not such a value, in a sentence.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(String);
 
-fn refuse<T>(problem: impl Into<String>) -> Result<T, Refused> {
-    Err(Refused(problem.into()))
+/// `problem` is a sentence without its subject, as in "is empty".
+fn refuse<T>(text: &str, problem: impl fmt::Display) -> Result<T, Refused> {
+    let shown: String = text.chars().take(60).collect();
+    Err(Refused(format!("`{}` {problem}", shown.escape_debug())))
 }
 
 /// Makes a type with `FromStr` and `Display` stand in JSON as a string.
@@ -58,10 +60,10 @@ impl FromStr for Label {
     fn from_str(text: &str) -> Result<Self, Refused> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte);
         if text.len() > Self::LONGEST {
-            return refuse(format!("is longer than {} characters", Self::LONGEST));
+            return refuse(text, format!("is longer than {} characters", Self::LONGEST));
         }
         if !text.bytes().all(allowed) || !text.starts_with(|first: char| first.is_ascii_alphanumeric()) {
-            return refuse("is not a name: letters, digits and `._-+`, the first a letter or digit");
+            return refuse(text, "is not a name: letters, digits and `._-+`, the first a letter or digit");
         }
         Ok(Self(text.to_owned()))
     }
@@ -90,11 +92,11 @@ impl FromStr for ProfileName {
 
     fn from_str(text: &str) -> Result<Self, Refused> {
         if text.ends_with(".toml") {
-            return refuse("is a file name: name the profile without `.toml`");
+            return refuse(text, "is a file name: name the profile without `.toml`");
         }
         // Every part begins with a letter or digit, and so is never `..`, `.` or empty.
         if !text.split('/').all(|part| part.parse::<Label>().is_ok()) {
-            return refuse("is not the name of a profile: letters, digits and `._-+`, relative, without `..`");
+            return refuse(text, "is not the name of a profile: letters, digits and `._-+`, relative, without `..`");
         }
         Ok(Self(text.to_owned()))
     }
@@ -122,16 +124,16 @@ impl FromStr for MasterAddress {
     fn from_str(text: &str) -> Result<Self, Refused> {
         const FORM: &str = "is not `host:port`, such as `ci.example.org:9989`";
         let Some((host, port)) = text.rsplit_once(':') else {
-            return refuse(format!("{FORM}: the port is missing"));
+            return refuse(text, format!("{FORM}: the port is missing"));
         };
         if host.contains(':') && !host.starts_with('[') {
-            return refuse(format!("{FORM}: an IPv6 address stands in brackets, as in `[2001:db8::7]:9989`"));
+            return refuse(text, format!("{FORM}: an IPv6 address stands in brackets, as in `[2001:db8::7]:9989`"));
         }
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
         let port = port.parse().ok().filter(|port| digits && *port != 0);
         match (Host::parse(host), port) {
-            (Err(_), _) => refuse(format!("{FORM}: no host has such a name")),
-            (_, None) => refuse(format!("{FORM}: the port is a number from 1 to 65535")),
+            (Err(_), _) => refuse(text, format!("{FORM}: no host has such a name")),
+            (_, None) => refuse(text, format!("{FORM}: the port is a number from 1 to 65535")),
             (Ok(host), Some(port)) => Ok(Self { host, port }),
         }
     }
@@ -158,15 +160,16 @@ impl HttpUrl {
 impl FromStr for HttpUrl {
     type Err = Refused;
 
+    /// Never quoted in an error, as there may be a secret in it.
     fn from_str(text: &str) -> Result<Self, Refused> {
         let Ok(url) = Url::parse(text) else {
-            return refuse("is not a URL, such as `https://ci.example.org:7878`");
+            return Err(Refused("this is not a URL, such as `https://ci.example.org:7878`".into()));
         };
         if !matches!(url.scheme(), "http" | "https") {
-            return refuse("is not an http or https URL");
+            return Err(Refused("this is not an http or https URL".into()));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return refuse("has a user or password in it: leave them out");
+            return Err(Refused("there is a user or password in the URL: leave them out".into()));
         }
         Ok(Self(url))
     }
@@ -206,7 +209,7 @@ impl FromStr for MetadataAccess {
         match text {
             "open" => Ok(Self::Open),
             "closed" => Ok(Self::Closed),
-            _ => refuse("is neither `open` nor `closed`"),
+            _ => refuse(text, "is neither `open` nor `closed`"),
         }
     }
 }

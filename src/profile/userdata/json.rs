@@ -1,21 +1,20 @@
 //! JSON into types, with errors that name the key, and never show a value: any value may be a secret.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Display};
-use std::marker::PhantomData;
+use std::fmt::Display;
 
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_path_to_error::Segment;
 
 use super::DocumentError;
+use super::shape::Object;
 use crate::suggest::{expected_names, nearest};
 
 /// Reads the whole text as one `T`.
 pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, DocumentError> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| explain(text, error))?;
+    let Object(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| explain(text, error))?;
     // Whatever stands behind the document has no key.
     json.end().map_err(|error| syntax_error(String::new(), &error))?;
     Ok(value)
@@ -62,7 +61,8 @@ fn syntax_error(path: String, cause: &serde_json::Error) -> DocumentError {
     } else {
         (format!("this is not JSON: {}", without_position(cause)), None)
     };
-    DocumentError { path, problem, line: cause.line(), column: cause.column(), help }
+    // The column is 0 where there is nothing at all.
+    DocumentError { path, problem, line: cause.line(), column: cause.column().max(1), help }
 }
 
 fn without_position(error: &serde_json::Error) -> String {
@@ -86,7 +86,7 @@ fn known_names(name: &str, known: &[&str]) -> Option<String> {
 /// "invalid type: string "hunter2", expected u32" becomes "expected a whole number, found a string".
 fn without_value(message: &str) -> String {
     let Some(found) = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: ")) else {
-        return message.to_owned();
+        return printable(message);
     };
     // A value can hold anything, even these words; what is expected is ours.
     let Some((found, expected)) = found.rsplit_once(", expected ") else {
@@ -94,11 +94,14 @@ fn without_value(message: &str) -> String {
     };
     let expected = match expected {
         "u32" => "a positive whole number",
-        "a map" => "an object",
-        other if other.starts_with("struct ") => "an object",
         other => other,
     };
     format!("expected {expected}, found {}", kind_of_value(found))
+}
+
+/// What a check says may quote a name with control characters, which must not reach a terminal.
+fn printable(message: &str) -> String {
+    message.chars().map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }).collect()
 }
 
 fn kind_of_value(found: &str) -> &'static str {
@@ -177,40 +180,4 @@ fn offset(text: &str, keys: &[Key]) -> Option<usize> {
     }
     // The value borrows from the text, so that the distance is its place.
     Some(value.get().as_ptr() as usize - text.as_ptr() as usize)
-}
-
-/// For `deserialize_with`: a map in which each key stands once, after it has become a `K`.
-pub(super) fn unique_map<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
-where
-    D: Deserializer<'de>,
-    K: Deserialize<'de> + Ord + Display,
-    V: Deserialize<'de>,
-{
-    deserializer.deserialize_map(UniqueMap(PhantomData))
-}
-
-struct UniqueMap<K, V>(PhantomData<(K, V)>);
-
-impl<'de, K, V> Visitor<'de> for UniqueMap<K, V>
-where
-    K: Deserialize<'de> + Ord + Display,
-    V: Deserialize<'de>,
-{
-    type Value = BTreeMap<K, V>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let mut map = BTreeMap::new();
-        while let Some((key, value)) = entries.next_entry::<K, V>()? {
-            if map.contains_key(&key) {
-                // In the words of serde's derive, which takes a static name only.
-                return Err(A::Error::custom(format!("duplicate field `{key}`")));
-            }
-            map.insert(key, value);
-        }
-        Ok(map)
-    }
 }

@@ -30,6 +30,7 @@ mod error;
 pub mod field;
 mod json;
 mod mime;
+mod shape;
 mod show;
 #[cfg(test)]
 mod tests;

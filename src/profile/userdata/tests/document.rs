@@ -1,6 +1,7 @@
 //! Every rule of the document, broken.
 
 use super::super::bundle::{Bundle, digest};
+use super::encode::{multipart, part};
 use super::{Decoded, FULL, UserDataError, assert_refused, decode, read, refusal};
 use crate::param::ParamValue;
 
@@ -66,6 +67,10 @@ fn types_are_checked_and_values_not_shown() {
         ("number for text", with(r#""worker": {"name": 7}"#), &["`worker.name`", "a string", "a number"]),
         ("text for truth", with(r#""disposable": "yes""#), &["`disposable`", "a boolean", "a string"]),
         ("list for object", with(r#""params": []"#), &["`params`", "an object", "a list"]),
+        ("values in a list", with(r#""worker": ["a:1", "b", "c"]"#), &["`worker`", "an object", "a list"]),
+        ("bundle in a list", with(r#""bundle": [null, {}]"#), &["`bundle`", "an object", "a list"]),
+        ("a list in all", multipart(&[&part("", b"[1, null]")]), &["line 1", "expected an object, found a list"]),
+        ("null for object", with(r#""lease": null"#), &["`lease`", "an object", "null"]),
         ("text for object", with(r#""worker": "x""#), &["`worker`", "an object", "a string"]),
         ("fraction", with(r#""params": {"x": 1.5}"#), &["`params.x`", "a string, an integer"]),
         ("too large", with(r#""params": {"x": 9223372036854775808}"#), &["`params.x`"]),
@@ -107,7 +112,7 @@ fn values_are_checked() {
     let profile = |name: &str| format!(r#"{{"loitsut": 1, "profile": "{name}"}}"#).into_bytes();
     let driver = |url: &str, token: &str| with(&format!(r#""driver": {{"url": "{url}", "token": "{token}"}}"#));
     assert_refused(&[
-        ("profile with ..", profile("../etc"), &["`profile`", "without `..`"]),
+        ("profile with ..", profile("../etc"), &["`profile`: `../etc`", "without `..`"]),
         ("absolute profile", profile("/etc/x"), &["`profile`", "relative"]),
         ("empty profile", profile(""), &["`profile`"]),
         ("profile with an empty part", profile("a//b"), &["`profile`"]),
@@ -170,7 +175,7 @@ fn bundles_are_checked() {
         ("absolute", file("/etc/passwd"), &["absolute"]),
         ("empty", file(""), &["names no file"]),
         ("a dot", file("."), &["names no file"]),
-        ("newline", file(r"a\nb"), &["bundle.files"]),
+        ("newline", file(r"a\nb"), &[r"bundle.files.a\nb`: `a\nb`"]),
         ("NUL", file(r"a\u0000"), &["bundle.files"]),
         ("file as directory", with(r#""bundle": {"files": {"a/b/c": "", "a": ""}}"#), &["`a`", "`a/b/c`", "directory"]),
         ("neither", with(r#""bundle": {}"#), &["`bundle`", "exactly one of `files` and `url`"]),

@@ -107,7 +107,7 @@ fn what_is_broken_says_how() {
         ("message cut before our part", multipart(&[CLOUD_CONFIG])[..90].to_vec(), &["MIME", "cut off"]),
         ("no boundary", b"Content-Type: multipart/mixed\n\n--x\n\n--x--\n".to_vec(), &["names no boundary"]),
         ("empty boundary", b"Content-Type: multipart/mixed; boundary=\n\n--\n\n----\n".to_vec(), &["no boundary"]),
-        ("our part is empty", multipart(&[&part("", b"")]), &["ends in the middle"]),
+        ("our part is empty", multipart(&[&part("", b"")]), &["ends in the middle", "line 1, column 1"]),
         ("our part is a script", multipart(&[&part("", b"#!/bin/sh\n")]), &["not JSON", "line 1, column 1"]),
         ("our part is another object", multipart(&[&part("", b"{}")]), &["`loitsut` is missing"]),
         (
