@@ -1,7 +1,7 @@
 //! JSON into types, with errors that name the key, and never show a value: any value may be a secret.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -33,23 +33,19 @@ fn explain(text: &str, error: serde_path_to_error::Error<serde_json::Error>) -> 
         return syntax_error(join(&keys), &cause);
     }
     let message = without_position(&cause);
-    // Serde's own words: that is all it tells about the kind of the error.
-    if let Some(name) = message.strip_prefix("unknown field `") {
-        let known = expected_names(&message);
-        let name =
-            name.rsplit_once("`, expected").or(name.rsplit_once("`, there are no")).map_or(name, |(name, _)| name);
-        let help = known_names(name, &known);
-        return locate(text, with_last(keys, name), |path| format!("unknown key `{path}`"), help);
+    // Serde's own words: that is all it tells about the kind of the error. An unknown key is in the path already.
+    if message.starts_with("unknown field `") {
+        let help = keys.last().and_then(|key| known_names(&key.to_string(), &expected_names(&message)));
+        return locate(text, keys, |path| format!("unknown key `{path}`"), help);
     }
     if let Some(name) = quoted_after(&message, "duplicate field ") {
-        return locate(text, with_last(keys, name), |path| format!("the key `{path}` is given twice"), None);
+        keys.push(Key::Name(name.to_owned()));
+        return locate(text, keys, |path| format!("the key `{path}` is given twice"), None);
     }
     if let Some(name) = quoted_after(&message, "missing field ") {
-        let mut found = locate(text, keys.clone(), |_| String::new(), None);
+        // The place is that of the object it is missing from.
         keys.push(Key::Name(name.to_owned()));
-        found.path = join(&keys);
-        found.problem = format!("the key `{}` is missing", found.path);
-        return found;
+        return locate(text, keys, |path| format!("the key `{path}` is missing"), None);
     }
     let problem = without_value(&message);
     locate(text, keys, |path| if path.is_empty() { problem.clone() } else { format!("`{path}`: {problem}") }, None)
@@ -83,7 +79,7 @@ fn known_names(name: &str, known: &[&str]) -> Option<String> {
     }
 }
 
-/// "invalid type: string "hunter2", expected u32" becomes "expected a whole number, found a string".
+/// "invalid type: string "hunter2", expected u32" becomes "expected a positive whole number, found a string".
 fn without_value(message: &str) -> String {
     let Some(found) = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: ")) else {
         return printable(message);
@@ -92,10 +88,7 @@ fn without_value(message: &str) -> String {
     let Some((found, expected)) = found.rsplit_once(", expected ") else {
         return "this is not a value that can stand here".to_owned();
     };
-    let expected = match expected {
-        "u32" => "a positive whole number",
-        other => other,
-    };
+    let expected = if expected == "u32" { "a positive whole number" } else { expected };
     format!("expected {expected}, found {}", kind_of_value(found))
 }
 
@@ -118,7 +111,6 @@ fn kind_of_value(found: &str) -> &'static str {
 }
 
 /// One step from the top of the document to a value.
-#[derive(Clone)]
 enum Key {
     Name(String),
     Index(usize),
@@ -134,20 +126,18 @@ impl Key {
     }
 }
 
-/// The path that ends in `name`, whether the key was already tracked when the error arose or not.
-fn with_last(mut keys: Vec<Key>, name: &str) -> Vec<Key> {
-    if !matches!(keys.last(), Some(Key::Name(last)) if last == name) {
-        keys.push(Key::Name(name.to_owned()));
+/// Without control characters: it is the document's author who chose the name.
+impl Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.escape_debug().fmt(f),
+            Self::Index(index) => index.fmt(f),
+        }
     }
-    keys
 }
 
 fn join(keys: &[Key]) -> String {
-    let names = keys.iter().map(|key| match key {
-        Key::Name(name) => name.escape_debug().to_string(),
-        Key::Index(index) => index.to_string(),
-    });
-    names.collect::<Vec<_>>().join(".")
+    keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(".")
 }
 
 /// The error with the place of the value. Serde's own position is that of the reader when the error came up, which may

@@ -45,6 +45,8 @@ fn keys_are_checked() {
         ("twice", with(r#""disposable": true, "disposable": true"#), &["`disposable` is given twice", "line 4"]),
         ("twice, deeper", with(r#""lease": {"join": "1m", "join": "2m"}"#), &["`lease.join` is given twice"]),
         ("twice in params", with("\"params\": {\"a\": 1,\n \"a\": 2}"), &["`params.a` is given twice", "line 5"]),
+        ("twice in its like", with(r#""params": {"params": 1, "params": 2}"#), &["`params.params` is given twice"]),
+        ("misspelt in its like", with(r#""lease": {"lease": "1m"}"#), &["unknown key `lease.lease`", "life"]),
         ("twice by an escape", with(r#""params": {"a": 1, "\u0061": 2}"#), &["`params.a` is given twice"]),
         ("twice in files", with(r#""bundle": {"files": {"a": "", "./a": ""}}"#), &["`bundle.files.a` is given twice"]),
         (
