@@ -1,0 +1,51 @@
+# What people and CI call. `demo`, `test` and `bench` need root on a Debian 12 machine, and set it up themselves.
+
+LOITSUT_CACHE ?= /var/cache/loitsut
+export LOITSUT_CACHE
+
+# Builds are dear, so they outlive the checkout. Each binary is one static file: it must start where nothing is installed.
+CARGO_TARGET_DIR ?= $(LOITSUT_CACHE)/target
+CARGO_BUILD_TARGET ?= x86_64-unknown-linux-gnu
+RUSTFLAGS ?= -C target-feature=+crt-static
+export CARGO_TARGET_DIR CARGO_BUILD_TARGET RUSTFLAGS
+
+RELEASE = $(CARGO_TARGET_DIR)/$(CARGO_BUILD_TARGET)/release
+PYTHON = PYTHONPATH=tests $(LOITSUT_CACHE)/venv/bin/python -B
+
+.PHONY: help build setup demo test lint unit system clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
+
+build: ## release binaries, into dist/
+	cargo build --release --locked
+	install -D -t dist $(RELEASE)/loitsut $(RELEASE)/loitsut-driver
+
+setup: ## what the targets below need on this machine
+	tests/lab/setup
+
+demo: setup ## boot a generic machine and build on it, by a Buildbot master (DEMO_KEEP=1: leave it running)
+	$(MAKE) build
+	$(PYTHON) tests/demo/demo.py
+
+test: setup ## everything that CI runs
+	$(MAKE) lint
+	$(MAKE) unit
+	$(MAKE) build
+	$(MAKE) system
+
+lint: ## formatting, clippy, and licences and advisories of dependencies where cargo-deny is installed
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	! command -v cargo-deny >/dev/null || cargo deny check
+
+unit: ## tests that need nothing around them
+	if command -v cargo-nextest >/dev/null; then cargo nextest run --workspace --locked; \
+	else cargo test --workspace --locked; fi
+
+system: ## tests with booted instances and a real Buildbot master, of the binaries in dist/
+	$(PYTHON) -m pytest -p no:cacheprovider tests
+
+clean: ## remove what was built (not the cache: that is LOITSUT_CACHE)
+	rm -rf dist

@@ -1,0 +1,28 @@
+"""What a package would install, as a directory to lay over the base tree: an image without copying one."""
+
+import shutil
+from pathlib import Path
+
+from .paths import DIST, REPO
+
+UNITS = Path("usr/lib/systemd/system")
+
+
+def bake(layer: Path) -> Path:
+    """Fill a directory with the agent, its units, and the shipped profiles, as they are now."""
+    _copy(DIST / "loitsut", layer / "usr/bin/loitsut", 0o755)
+    for unit in ("loitsut.service", "loitsut-worker.service"):
+        _copy(REPO / "systemd" / unit, layer / UNITS / unit, 0o644)
+    wants = layer / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "loitsut.service").symlink_to(f"/{UNITS}/loitsut.service")
+    for file in (REPO / "profiles").rglob("*"):
+        if file.is_file():
+            _copy(file, layer / "usr/share/loitsut/profiles" / file.relative_to(REPO / "profiles"), 0o644)
+    return layer
+
+
+def _copy(source: Path, target: Path, mode: int) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    target.chmod(mode)
