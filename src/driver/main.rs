@@ -3,6 +3,7 @@
 mod nspawn;
 mod process;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -37,7 +38,8 @@ async fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
         }
     };
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
+    let terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(terminal).with_target(false).init();
     let Command::Nspawn { verb } = cli.command;
     match nspawn::run(verb).await {
         Ok(()) => ExitCode::SUCCESS,

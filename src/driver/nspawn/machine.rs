@@ -56,8 +56,9 @@ impl Machine {
 
     /// Starts systemd as its PID 1; the console is the child's standard output.
     pub(crate) fn spawn(&self, binds: &[Bind]) -> Result<Child> {
-        // The shell moves itself, so that nspawn is in the instance's control group from its first breath on.
-        let move_then_run = "echo 0 >\"$1\" && shift && exec \"$@\"";
+        // The shell moves itself, so that nspawn is in the instance's control group from its first breath on. What
+        // nspawn has to say goes to the console too, where whoever looks for the reason of an end finds it.
+        let move_then_run = "echo 0 >\"$1\" && shift && exec \"$@\" 2>&1";
         Command::new("sh")
             .args(["-c", move_then_run, "sh"])
             .arg(Cgroup::named(&self.name)?.entrance())
@@ -76,7 +77,6 @@ impl Machine {
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1") // or it copies the host's hybrid layout
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(fs::File::options().append(true).create(true).open(self.directory.join("supervisor.log"))?)
             .spawn()
             .context("systemd-nspawn could not be run")
     }

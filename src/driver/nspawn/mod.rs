@@ -50,41 +50,45 @@ pub(crate) enum Verb {
         launch: LaunchId,
     },
     /// Serve the metadata of an instance, without an instance
-    Metadata {
-        /// Where to listen; port 0 takes a free one, and the address is printed
-        #[arg(long)]
-        listen: SocketAddr,
-        /// The user-data; without it, there is none
-        #[arg(long)]
-        user_data: Option<PathBuf>,
-        /// The instance's id
-        #[arg(long, default_value = "i-00000000000000000")]
-        id: String,
-        /// The instance's name
-        #[arg(long, default_value = "localhost")]
-        name: String,
-    },
+    Metadata(MetadataOptions),
     /// The process that `start` leaves behind
     #[command(hide = true)]
     Supervise,
 }
 
+/// A metadata service by itself.
+#[derive(clap::Args)]
+pub(crate) struct MetadataOptions {
+    /// Where to listen; port 0 takes a free one, and the address is printed
+    #[arg(long)]
+    listen: SocketAddr,
+    /// The user-data; without it, there is none
+    #[arg(long)]
+    user_data: Option<PathBuf>,
+    /// The instance's id
+    #[arg(long, default_value = "i-00000000000000000")]
+    id: String,
+    /// The instance's name
+    #[arg(long, default_value = "localhost")]
+    name: String,
+}
+
 /// Does what was asked.
 pub(crate) async fn run(verb: Verb) -> Result<()> {
-    if let Verb::Metadata { listen, user_data, id, name } = verb {
-        return serve_metadata(listen, user_data.as_deref(), id, name).await;
-    }
-    ensure!(nix::unistd::geteuid().is_root(), "namespaces and mounts need root: run it as root, or by sudo");
-    let store = &Store::open(Path::new(state::DIRECTORY))?;
     match verb {
-        Verb::Start => answer(&Started { instance: start(store, &request()?).await? }),
-        Verb::Stop => answer(&Stopped { stopped: stop(store, request()?).await? }),
-        Verb::List => answer(&Listed { instances: list(store).await? }),
-        Verb::Exec { launch, command } => inside::exec(&running(store, &launch)?, &command).await,
-        Verb::Log { launch } => log(store, &launch),
-        Verb::Supervise => supervisor::supervise(store, &request()?).await,
-        Verb::Metadata { .. } => Ok(()),
+        Verb::Start => answer(&Started { instance: start(&store()?, &request()?).await? }),
+        Verb::Stop => answer(&Stopped { stopped: stop(&store()?, request()?).await? }),
+        Verb::List => answer(&Listed { instances: list(&store()?).await? }),
+        Verb::Exec { launch, command } => inside::exec(&running(&store()?, &launch)?, &command).await,
+        Verb::Log { launch } => log(&store()?, &launch),
+        Verb::Metadata(options) => serve_metadata(options).await,
+        Verb::Supervise => supervisor::supervise(&store()?, &request()?).await,
     }
+}
+
+fn store() -> Result<Store> {
+    ensure!(nix::unistd::geteuid().is_root(), "namespaces and mounts need root: run it as root, or by sudo");
+    Store::open(Path::new(state::DIRECTORY))
 }
 
 async fn start(store: &Store, request: &Start) -> Result<Instance> {
@@ -149,9 +153,10 @@ fn log(store: &Store, launch: &LaunchId) -> Result<()> {
     Ok(())
 }
 
-async fn serve_metadata(listen: SocketAddr, user_data: Option<&Path>, id: String, name: String) -> Result<()> {
-    let user_data =
-        user_data.map(|path| std::fs::read(path).with_context(|| path.display().to_string())).transpose()?;
+async fn serve_metadata(options: MetadataOptions) -> Result<()> {
+    let MetadataOptions { listen, user_data, id, name } = options;
+    let read = |path: PathBuf| std::fs::read(&path).with_context(|| path.display().to_string());
+    let user_data = user_data.map(read).transpose()?;
     let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     writeln!(std::io::stdout(), "http://{}", listener.local_addr()?)?;
     let identity = Identity { id, name, address: Ipv4Addr::LOCALHOST, image: "none".to_owned(), started: state::now() };

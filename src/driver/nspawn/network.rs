@@ -162,17 +162,20 @@ impl Network {
         self.inside_router(|| TcpListener::bind(address).with_context(|| format!("cannot listen on {address}")))
     }
 
-    /// Removes whatever exists of it. The veth pairs go with their namespaces.
+    /// Removes whatever exists of it. The host's end goes first: it would outlive its namespace while a process is in
+    /// there, and takes its peer with it at once.
     pub(crate) async fn destroy(&self) -> Result<()> {
         let closed = uplink::close(self.address()).await;
+        let end = Path::new("/sys/class/net").join(self.name());
+        if end.exists() {
+            let deleted = ip(&format!("link delete {}", self.name())).await;
+            // The kernel removes an interface some time after its namespace: it may just have done so.
+            deleted.or_else(|error| if end.exists() { Err(error) } else { Ok(()) })?;
+        }
         for name in [self.name(), self.router_name()] {
             if namespace_path(&name).exists() {
                 ip(&format!("netns delete {name}")).await?;
             }
-        }
-        // A namespace lives on while a process is in it; the host's end should not.
-        if Path::new("/sys/class/net").join(self.name()).exists() {
-            ip(&format!("link delete {}", self.name())).await?;
         }
         closed
     }

@@ -33,6 +33,9 @@ const REBOOT: i32 = 133;
 /// A console that floods must not fill the host's disk.
 const CONSOLE_LIMIT: u64 = 16 << 20;
 
+/// What a supervisor has to say, in the launch's directory.
+const LOG: &str = "supervisor.log";
+
 /// The one line in which a supervisor tells `start` how it went.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -43,13 +46,14 @@ enum Report {
 
 /// Starts a supervisor for this launch and waits until its instance is made.
 pub(crate) async fn start(store: &Store, start: &Start) -> Result<()> {
-    let log = store.path(&start.launch).join("supervisor.log");
+    let log = store.path(&start.launch).join(LOG);
     let mut child = Command::new("/proc/self/exe")
+        .arg0(format!("loitsut-driver:{}", start.launch)) // what ps shows
         .args(["nspawn", "supervise"])
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(File::create(&log).with_context(|| log.display().to_string())?)
+        .stderr(open_log(&log)?)
         .spawn()
         .context("cannot start a supervisor")?;
     let report = tokio::time::timeout(SETUP_DEADLINE, introduce(&mut child, start)).await;
@@ -61,6 +65,10 @@ pub(crate) async fn start(store: &Store, start: &Start) -> Result<()> {
     };
     let _ = child.kill().await; // it may be dead already, and its leftovers are removed by the caller
     Err(failure)
+}
+
+fn open_log(path: &Path) -> Result<File> {
+    OpenOptions::new().append(true).create(true).open(path).with_context(|| path.display().to_string())
 }
 
 /// Hands the request over. It goes through a pipe, since the user-data in it may hold secrets.
@@ -76,6 +84,8 @@ async fn introduce(child: &mut Child, start: &Start) -> Result<Report> {
 /// The supervisor's life.
 pub(crate) async fn supervise(store: &Store, start: &Start) -> Result<()> {
     nix::unistd::setsid().context("a supervisor is started by `nspawn start` only")?;
+    // From the first on, so that a `stop` in the midst of making is obeyed after it, with everything in place.
+    let mut stop = signal(SignalKind::terminate())?;
     let mut record = store.read(&start.launch)?.with_context(|| format!("there is no launch {}", start.launch))?;
     let _life = store.claim(&start.launch)?;
     let machine = Machine::new(store.path(&start.launch), &record);
@@ -83,10 +93,8 @@ pub(crate) async fn supervise(store: &Store, start: &Start) -> Result<()> {
         Ok(listener) => listener,
         Err(error) => return report(&Report::Failed(format!("{error:#}"))),
     };
-    // Before this, the signal of `stop` kills us, and `start` tidies up.
-    let mut stop = signal(SignalKind::terminate())?;
     if let Err(error) = report(&Report::Ready) {
-        tracing::warn!("{error:#}"); // it was killed; the next `start` or `list` finds the instance
+        tracing::warn!("{error:#}"); // it was killed: the next `start` or `list` finds the instance
     }
 
     let tree = metadata::tree(&identity(&record), start.user_data.clone().map(|data| data.0));
@@ -163,14 +171,14 @@ async fn shut_down(mut child: Child, console: JoinHandle<Result<()>>) -> Result<
 fn reason(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(0), _) => "powered off".to_owned(),
-        (Some(code), _) => format!("systemd-nspawn exited with status {code}: see supervisor.log and `nspawn log`"),
+        (Some(code), _) => format!("systemd-nspawn exited with status {code}: see `nspawn log`"),
         (None, signal) => format!("systemd-nspawn was killed by signal {}", signal.unwrap_or_default()),
     }
 }
 
 async fn copy_console(output: Option<tokio::process::ChildStdout>, path: std::path::PathBuf) -> Result<()> {
     let Some(mut output) = output else { return Ok(()) };
-    let file = OpenOptions::new().append(true).create(true).open(&path).with_context(|| path.display().to_string())?;
+    let file = open_log(&path)?;
     let room = CONSOLE_LIMIT.saturating_sub(file.metadata()?.len());
     let mut file = tokio::fs::File::from_std(file);
     if tokio::io::copy(&mut (&mut output).take(room), &mut file).await? == room {
