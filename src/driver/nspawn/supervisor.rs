@@ -60,9 +60,12 @@ pub(crate) async fn start(store: &Store, start: &Start) -> Result<()> {
     let failure = match report {
         Ok(Ok(Report::Ready)) => return Ok(()),
         Ok(Ok(Report::Failed(error))) => anyhow!(error),
-        Ok(Err(error)) => error.context(format!("the supervisor died: see {}", log.display())),
-        Err(_) => anyhow!("the instance was not made after {} s: see {}", SETUP_DEADLINE.as_secs(), log.display()),
+        Ok(Err(error)) => error.context("the supervisor died"),
+        Err(_) => anyhow!("the instance was not made after {} s", SETUP_DEADLINE.as_secs()),
     };
+    // Its log goes away with the launch.
+    let words = std::fs::read_to_string(&log).unwrap_or_default();
+    let failure = if words.trim().is_empty() { failure } else { failure.context(words.trim().to_owned()) };
     let _ = child.kill().await; // it may be dead already, and its leftovers are removed by the caller
     Err(failure)
 }

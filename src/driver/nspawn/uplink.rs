@@ -40,14 +40,16 @@ pub(crate) async fn open(instance: Ipv4Addr) -> Result<()> {
 
 /// Takes that back; the last one leaves the host as it was.
 pub(crate) async fn close(instance: Ipv4Addr) -> Result<()> {
-    let Some(users) = users().await? else { return Ok(()) };
-    if users.contains(&instance) {
-        run("nft", &["delete", "element", "ip", TABLE, "instances", &format!("{{ {instance} }}")]).await?;
+    if let Some(users) = users().await? {
+        if users.contains(&instance) {
+            run("nft", &["delete", "element", "ip", TABLE, "instances", &format!("{{ {instance} }}")]).await?;
+        }
+        if users.iter().any(|user| *user != instance) {
+            return Ok(());
+        }
+        run("nft", &["delete", "table", "ip", TABLE]).await?;
     }
-    if users.iter().any(|user| *user != instance) {
-        return Ok(());
-    }
-    run("nft", &["delete", "table", "ip", TABLE]).await?;
+    // Also without a table: a firewall that was loaded anew may have flushed it.
     if Path::new(SWITCHED_ON).exists() {
         fs::write(FORWARDING, "0").context(FORWARDING)?;
         remove_file(SWITCHED_ON)?;
