@@ -38,9 +38,7 @@ impl FromStr for Sha256 {
     type Err = NotSha256;
 
     fn from_str(text: &str) -> Result<Self, NotSha256> {
-        parse_hex(text)
-            .map(Self)
-            .ok_or_else(|| NotSha256(text.to_owned()))
+        parse_hex(text).map(Self).ok_or_else(|| NotSha256(text.to_owned()))
     }
 }
 
@@ -108,20 +106,9 @@ mod tests {
         let not_hex = OF_NOTHING.replace('e', "g");
         let signed = format!("+{}", &OF_NOTHING[1..]);
         let not_ascii = format!("ä{}", &OF_NOTHING[2..]);
-        for text in [
-            "",
-            "abc",
-            &OF_NOTHING[1..],
-            &one_long,
-            &not_hex,
-            &signed,
-            &not_ascii,
-        ] {
+        for text in ["", "abc", &OF_NOTHING[1..], &one_long, &not_hex, &signed, &not_ascii] {
             let error = text.parse::<Sha256>().map_err(|error| error.to_string());
-            assert!(
-                error.is_err_and(|e| e.contains("64 hexadecimal digits")),
-                "{text}"
-            );
+            assert!(error.is_err_and(|e| e.contains("64 hexadecimal digits")), "{text}");
         }
     }
 }

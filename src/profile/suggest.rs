@@ -11,22 +11,14 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let wanted = name.to_lowercase();
     known
         .into_iter()
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&wanted, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::damerau_levenshtein(&wanted, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| *distance <= allowed_edits(&wanted, candidate))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
 fn allowed_edits(name: &str, candidate: &str) -> usize {
-    name.chars()
-        .count()
-        .max(candidate.chars().count())
-        .div_ceil(3)
+    name.chars().count().max(candidate.chars().count()).div_ceil(3)
 }
 
 /// The names that serde expected, out of its message "unknown field `x`, expected one of `a`, `b`" (or "expected `a`",

@@ -45,10 +45,7 @@ impl FromStr for HumanDuration {
     fn from_str(text: &str) -> Result<Self, NotADuration> {
         let (number, unit) = split_unit(text).ok_or_else(|| NotADuration::Form(text.to_owned()))?;
         // All are digits, so that the only way to fail is a number that is too large.
-        let seconds = number
-            .parse::<u64>()
-            .ok()
-            .and_then(|number| number.checked_mul(unit));
+        let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
         match seconds {
             Some(seconds) if seconds <= LONGEST_DAYS * 86_400 => Ok(Self::from_secs(seconds)),
             _ => Err(NotADuration::TooLong(text.to_owned())),
@@ -57,9 +54,7 @@ impl FromStr for HumanDuration {
 }
 
 fn split_unit(text: &str) -> Option<(&str, u64)> {
-    let (number, unit) = UNITS
-        .iter()
-        .find_map(|(name, seconds)| Some((text.strip_suffix(*name)?, *seconds)))?;
+    let (number, unit) = UNITS.iter().find_map(|(name, seconds)| Some((text.strip_suffix(*name)?, *seconds)))?;
     let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     digits.then_some((number, unit))
 }
@@ -112,22 +107,14 @@ mod tests {
 
     #[test]
     fn names_the_text_it_refuses() {
-        for text in [
-            "", "m", "15", "15 m", " 15m", "-1m", "+1m", "1.5h", "15M", "1h30m", "15min", "500ms",
-            "١m", "∞",
-        ] {
+        for text in ["", "m", "15", "15 m", " 15m", "-1m", "+1m", "1.5h", "15M", "1h30m", "15min", "500ms", "١m", "∞"]
+        {
             let error = text.parse::<HumanDuration>().unwrap_err();
             assert_eq!(error, NotADuration::Form(text.to_owned()));
             assert!(error.to_string().contains(&format!("`{text}`")), "{error}");
         }
         for text in ["3651d", "99999999999999999999s", "18446744073709551615d"] {
-            assert!(
-                text.parse::<HumanDuration>()
-                    .unwrap_err()
-                    .to_string()
-                    .contains("longer than"),
-                "{text}"
-            );
+            assert!(text.parse::<HumanDuration>().unwrap_err().to_string().contains("longer than"), "{text}");
         }
     }
 }
