@@ -1,0 +1,208 @@
+//! EC2's instance metadata service, version 2: a token first, then everything else with it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use loitsut_profile::secret::Secret;
+use tokio::time::Instant;
+
+use super::{Identity, LIMIT, Metadata, MetadataError};
+use crate::host::http::{GaveUp, Http, HttpError, Limits, Problem, Retry, Transient, Tries, Verdict};
+
+const TOKEN: &str = "/latest/api/token";
+const USER_DATA: &str = "/latest/user-data";
+const IDENTITY: &str = "/latest/dynamic/instance-identity/document";
+/// What clouds have that know no identity document.
+const INSTANCE_ID: &str = "/latest/meta-data/instance-id";
+
+/// Six hours, the longest that EC2 grants: a watch over a working day then needs a new token only once or twice.
+const TTL: (&str, &str) = ("x-aws-ec2-metadata-token-ttl-seconds", "21600");
+const TOKEN_HEADER: &str = "x-aws-ec2-metadata-token";
+/// EC2's have 56 characters.
+const LONGEST_TOKEN: usize = 1024;
+
+/// At boot the service, the network and the way there may all be late.
+const PATIENCE: Retry = Retry {
+    total: Duration::from_secs(120),
+    each: Duration::from_secs(5),
+    first_pause: Duration::from_millis(250),
+    longest_pause: Duration::from_secs(3),
+    // 401 is seen early in boot, and is what an expired token gets.
+    statuses: &[401..=401, 429..=429, 500..=599],
+};
+
+/// A metadata service.
+#[derive(Debug)]
+pub(crate) struct Service {
+    http: Http,
+    endpoints: Vec<String>,
+    retry: Retry,
+    session: Mutex<Session>,
+}
+
+/// Which endpoint is in use, and the token that it gave.
+#[derive(Debug, Default)]
+struct Session {
+    endpoint: usize,
+    token: Option<Secret>,
+}
+
+impl Service {
+    /// The service at any of these base URLs, the likeliest first.
+    pub(crate) fn new(endpoints: Vec<String>) -> Result<Self, MetadataError> {
+        Self::with_patience(endpoints, PATIENCE)
+    }
+
+    /// As [`Service::new`], with another patience.
+    pub(crate) fn with_patience(endpoints: Vec<String>, retry: Retry) -> Result<Self, MetadataError> {
+        Ok(Self { http: Http::metadata()?, endpoints, retry, session: Mutex::default() })
+    }
+
+    /// User-data and identity; with the token three requests.
+    pub(crate) async fn fetch(&self) -> Result<Metadata, MetadataError> {
+        let tries = self.retry.start();
+        Ok(Metadata { user_data: self.read(&tries, USER_DATA).await?, identity: self.identity(&tries).await? })
+    }
+
+    async fn identity(&self, tries: &Tries<'_>) -> Result<Identity, MetadataError> {
+        let identity = match self.read(tries, IDENTITY).await? {
+            Some(document) => Identity::parse("the identity document", &document)?,
+            None => Identity { instance_id: self.instance_id(tries).await?, ..Identity::default() },
+        };
+        let id = &identity.instance_id;
+        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(MetadataError::Identity {
+                place: "the metadata service".to_owned(),
+                problem: format!("the instance id is \"{}\"", id.escape_debug()),
+            });
+        }
+        Ok(identity)
+    }
+
+    async fn instance_id(&self, tries: &Tries<'_>) -> Result<String, MetadataError> {
+        let id = self.read(tries, INSTANCE_ID).await?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&id).trim().to_owned())
+    }
+
+    /// What is at `path`; `None` if the service says that there is nothing.
+    async fn read(&self, tries: &Tries<'_>, path: &str) -> Result<Option<Vec<u8>>, MetadataError> {
+        let read = tries.run("the metadata service", async |until| self.try_read(path, until).await);
+        read.await.map_err(MetadataError::from)
+    }
+
+    async fn try_read(&self, path: &str, until: Instant) -> Result<Option<Vec<u8>>, Failure> {
+        let limits = Limits { until, bytes: LIMIT };
+        let token = match self.token() {
+            Some(token) => token,
+            None => self.renew_token(limits).await?,
+        };
+        let url = self.url(path);
+        let headers = [(TOKEN_HEADER, token.reveal())];
+        match self.http.get(&url, &headers, limits).await {
+            Ok(body) => Ok(Some(body)),
+            Err(error) => match error.status() {
+                Some(404) => Ok(None),
+                Some(403) => Err(Failure::Final(MetadataError::Off(error))),
+                Some(401) => {
+                    self.session().token = None;
+                    Err(Failure::Request(error))
+                }
+                _ => Err(Failure::Request(error)),
+            },
+        }
+    }
+
+    async fn renew_token(&self, limits: Limits) -> Result<Secret, Failure> {
+        let url = self.url(TOKEN);
+        let answer = self.http.put(&url, &[TTL], limits).await;
+        let token = checked(&url, answer.map_err(|error| self.no_token(error))?)?;
+        self.session().token = Some(token.clone());
+        Ok(token)
+    }
+
+    /// Sorts out why there is no token. Where there is no way to this endpoint, the next try asks the next one.
+    fn no_token(&self, error: HttpError) -> Failure {
+        if error.is_unreachable() {
+            let mut session = self.session();
+            session.endpoint = (session.endpoint + 1) % self.endpoints.len();
+        }
+        match error.status() {
+            Some(403) => Failure::Final(MetadataError::Off(error)),
+            Some(404 | 405) => Failure::Final(MetadataError::NoToken(error)),
+            _ => Failure::Request(error),
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.endpoints[self.session().endpoint])
+    }
+
+    fn token(&self) -> Option<Secret> {
+        self.session().token.clone()
+    }
+
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The token in an answer. To go on with an empty one would end in a refusal that says nothing.
+fn checked(url: &str, answer: Vec<u8>) -> Result<Secret, Failure> {
+    let wrong = |found: String| Failure::Final(MetadataError::NotToken { url: url.to_owned(), found });
+    let token = answer.trim_ascii();
+    if token.is_empty() {
+        return Err(wrong("empty".to_owned()));
+    }
+    let is_token = token.len() <= LONGEST_TOKEN && token.iter().all(u8::is_ascii_graphic);
+    match String::from_utf8(token.to_vec()) {
+        Ok(token) if is_token => Ok(Secret::from(token)),
+        _ => Err(wrong(format!("{} bytes of something else", answer.len()))),
+    }
+}
+
+/// How one try fails.
+#[derive(Debug)]
+enum Failure {
+    Request(HttpError),
+    Final(MetadataError),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Request(error) => error.fmt(f),
+            Self::Final(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Transient for Failure {
+    fn verdict(&self, retry: &Retry) -> Verdict {
+        match self {
+            Self::Request(error) => error.verdict(retry),
+            Self::Final(_) => Verdict::Final,
+        }
+    }
+}
+
+impl From<GaveUp<Failure>> for MetadataError {
+    fn from(gave_up: GaveUp<Failure>) -> Self {
+        match gave_up.error {
+            Failure::Final(error) => error,
+            Failure::Request(error) => Self::Unanswered {
+                advice: advice(&error),
+                cause: Box::new(GaveUp { error, tries: gave_up.tries, elapsed: gave_up.elapsed }),
+            },
+        }
+    }
+}
+
+fn advice(error: &HttpError) -> &'static str {
+    match &error.problem {
+        Problem::TimeOut(_) if error.method == reqwest::Method::PUT => {
+            "; in a container the token may be lost at the hop limit, which \
+             `aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2 --instance-id ID` raises"
+        }
+        _ => "",
+    }
+}
