@@ -1,6 +1,7 @@
 //! Trying again, as data: what for, how often, how long in all.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -89,8 +90,15 @@ impl Retry {
     /// The pause after the given number of failures: half fixed, half random.
     fn pause(&self, failures: u32) -> Duration {
         let doubled = self.first_pause.saturating_mul(1 << (failures - 1).min(16));
-        doubled.min(self.longest_pause).mul_f64(rand::random_range(0.5..=1.0))
+        doubled.min(self.longest_pause).mul_f64(0.5 + 0.5 * chance())
     }
+}
+
+/// A number from 0 to 1, as random as a pause needs: hash maps are seeded by the kernel, each anew. A generator of its
+/// own could fail, for some need /dev.
+fn chance() -> f64 {
+    let random = RandomState::new().hash_one(());
+    f64::from((random >> 32) as u32) / f64::from(u32::MAX)
 }
 
 /// A time budget that one or several requests share.
