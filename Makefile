@@ -35,10 +35,11 @@ test: setup ## everything that CI runs
 	$(MAKE) build
 	$(MAKE) system
 
-lint: ## formatting, clippy, and licences and advisories of dependencies where cargo-deny is installed
+# Advisories are left to a scheduled `cargo deny check advisories`: they come without a commit of ours, and by network.
+lint: ## formatting, clippy, and what may be a dependency, where cargo-deny is installed
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	! command -v cargo-deny >/dev/null || cargo deny check
+	! command -v cargo-deny >/dev/null || cargo deny check bans licenses sources
 
 unit: ## tests that need nothing around them
 	if command -v cargo-nextest >/dev/null; then cargo nextest run --workspace --locked; \

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -39,6 +38,7 @@ def main() -> int:
         say(f"{'done' if successful else 'failed'} after {time.monotonic() - began:.0f} s")
         if "DEMO_KEEP" in os.environ:
             _keep(machine, buildbot)
+        say("stopping the instance and the master")
     return 0 if successful else 1
 
 
@@ -67,12 +67,8 @@ def _start(stack: contextlib.ExitStack) -> tuple[Instance, Master]:
 def _boot(machine: Instance) -> bool:
     """Follow the boot, as the instance's journal tells it, until the worker is ready or the boot has failed."""
     machine.wait_until_reachable()
-    journal = machine.command("journalctl", "--follow", "--lines=all", "--output=cat", "--unit=loitsut.service")
-    with subprocess.Popen(journal, stdin=subprocess.DEVNULL) as following:
-        try:
-            status = machine.run("loitsut", "status", "--wait", timeout=BOOT_SECONDS)
-        finally:
-            following.terminate()
+    with machine.running("journalctl", "--follow", "--lines=all", "--output=cat", "--unit=loitsut.service"):
+        status = machine.run("loitsut", "status", "--wait", timeout=BOOT_SECONDS)
     if status.returncode != 0:
         machine.run("journalctl", "--no-pager", "--lines=50", "--unit=loitsut-worker.service")
     return status.returncode == 0
@@ -89,7 +85,7 @@ def _build(buildbot: Master) -> bool:
 
 
 def _look_inside(machine: Instance) -> bool:
-    """What issue-minded readers ask next: where the time went, and whether applying again changes anything."""
+    """What one asks next: where the time went, and whether applying again changes anything."""
     for command in (["loitsut", "status"], ["loitsut", "analyze", "blame"], ["loitsut", "apply"]):
         say(f"in the instance: {' '.join(command)}")
         if machine.run(*command).returncode != 0:

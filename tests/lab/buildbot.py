@@ -116,7 +116,7 @@ def master(directory: Path, secrets: dict[str, str]) -> Iterator[Master]:
 
 def _create(directory: Path, secrets: dict[str, str]) -> None:
     command = [VENV / "bin/buildbot", "create-master", "--relocatable", directory]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, start_new_session=True)
     shutil.copy(EXAMPLE / "master.cfg", directory)
     shutil.copytree(EXAMPLE / "hello", directory / "hello")
     (directory / "secrets").mkdir(mode=0o700)

@@ -3,6 +3,8 @@
 import base64
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -30,6 +32,18 @@ class Instance:
     def run(self, *command: str, **options: Any) -> subprocess.CompletedProcess:
         """Run a command inside, as root."""
         return subprocess.run(self.command(*command), text=True, stdin=subprocess.DEVNULL, **options)
+
+    @contextlib.contextmanager
+    def running(self, *command: str) -> Iterator[None]:
+        """Let a command run inside as long as the block lasts; its output is ours."""
+        process = subprocess.Popen(self.command(*command), stdin=subprocess.DEVNULL, start_new_session=True)
+        try:
+            yield
+        finally:
+            # The group, since the command inside is a child of what was started here and would outlive it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
 
     def console(self) -> str:
         """What it wrote on its console so far."""
