@@ -12,7 +12,7 @@ export CARGO_TARGET_DIR CARGO_BUILD_TARGET RUSTFLAGS
 RELEASE = $(CARGO_TARGET_DIR)/$(CARGO_BUILD_TARGET)/release
 PYTHON = PYTHONPATH=tests $(LOITSUT_CACHE)/venv/bin/python -B
 
-.PHONY: help build setup demo test lint unit system clean
+.PHONY: help build setup demo test bench lint unit system clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -34,6 +34,10 @@ test: setup ## everything that CI runs
 	$(MAKE) unit
 	$(MAKE) build
 	$(MAKE) system
+
+bench: setup ## time and memory against their marks
+	$(MAKE) build
+	$(PYTHON) tests/bench/no_change.py
 
 # Advisories are left to a scheduled `cargo deny check advisories`: they come without a commit of ours, and by network.
 lint: ## formatting, clippy, and what may be a dependency, where cargo-deny is installed
