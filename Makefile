@@ -6,7 +6,8 @@ export LOITSUT_CACHE
 # Builds are dear, so they outlive the checkout. Each binary is one static file: it must start where nothing is installed.
 CARGO_TARGET_DIR ?= $(LOITSUT_CACHE)/target
 CARGO_BUILD_TARGET ?= x86_64-unknown-linux-gnu
-RUSTFLAGS ?= -C target-feature=+crt-static
+# getrandom: its own default looks a symbol up at run time, which a static program cannot.
+RUSTFLAGS ?= -C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"
 export CARGO_TARGET_DIR CARGO_BUILD_TARGET RUSTFLAGS
 
 RELEASE = $(CARGO_TARGET_DIR)/$(CARGO_BUILD_TARGET)/release

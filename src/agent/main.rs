@@ -1,1 +1,59 @@
-fn main() {}
+//! loitsut, the agent: makes a build machine out of a generic image, and launches its worker.
+
+mod apply;
+mod boot;
+mod cli;
+mod config;
+mod document;
+mod host;
+mod launch;
+mod library;
+mod logging;
+mod metadata;
+mod report;
+mod resolve;
+mod stop;
+mod unit;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use loitsut_profile::diagnostic::Diagnostics;
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { cli::exit::usage() } else { ExitCode::SUCCESS };
+        }
+    };
+    let boot = cli.is_boot();
+    logging::start(boot);
+    let done =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
+            |runtime| {
+                runtime.block_on(async {
+                    stop::listen()?;
+                    cli.run().await
+                })
+            },
+        );
+    done.unwrap_or_else(|error| {
+        // The boot job has told the journal, with fields.
+        if !boot {
+            tell(&error);
+        }
+        cli::exit::FAILURE
+    })
+}
+
+fn tell(error: &anyhow::Error) {
+    match error.downcast_ref::<Diagnostics>() {
+        Some(diagnostics) => {
+            eprintln!("{}", diagnostics.render(std::io::IsTerminal::is_terminal(&std::io::stderr())));
+        }
+        None => eprintln!("error: {error:#}"),
+    }
+}

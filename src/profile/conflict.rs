@@ -16,9 +16,11 @@ pub(crate) fn between<'a>(
     for (resource, when, place) in resources {
         for claim in resource.claims() {
             let others = wants.entry((claim.subject.clone(), claim.aspect)).or_default();
-            let meets = |other: &&(String, Option<&str>, &Place)| when.is_none() || other.1.is_none() || when == other.1;
+            let meets =
+                |other: &&(String, Option<&str>, &Place)| when.is_none() || other.1.is_none() || when == other.1;
             if let Some((value, _, first)) = others.iter().filter(meets).find(|(value, ..)| *value != claim.value) {
-                let known = |d: &Diagnostic| d.place.as_ref() == Some(place) && d.related.iter().any(|(p, _)| p == *first);
+                let known =
+                    |d: &Diagnostic| d.place.as_ref() == Some(place) && d.related.iter().any(|(p, _)| p == *first);
                 if !found.iter().any(known) {
                     found.push(report(&claim.subject, claim.aspect, (&claim.value, place), (value, first)));
                 }

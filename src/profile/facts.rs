@@ -1,6 +1,7 @@
 //! What templates and `when` may ask about the machine, and about the launch it serves.
 
 use crate::secret::Secret;
+use crate::userdata::Document;
 
 /// The machine; known before anybody has a use for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,18 +84,29 @@ pub struct Worker {
 impl Facts {
     /// A machine to check profiles against where there is none: Debian 12, 4 CPUs, 16 GiB.
     pub fn sample() -> Self {
-        let debian = Os {
-            id: "debian".into(),
-            version: "12".into(),
-            family: "debian".into(),
-            codename: "bookworm".into(),
-        };
+        let debian =
+            Os { id: "debian".into(), version: "12".into(), family: "debian".into(), codename: "bookworm".into() };
         let instance = Instance { id: "i-0123456789abcdef0".into(), ..Instance::default() };
         Self { os: debian, kernel: "6.1.0".into(), arch: "x86_64".into(), cpus: 4, memory: 16_384, instance }
     }
 }
 
 impl Binding {
+    /// What a document says of its launch.
+    pub fn of(document: &Document) -> Self {
+        let launch = document.launch.as_ref().map(|launch| Launch {
+            id: launch.id.to_string(),
+            name: launch.name.to_string(),
+            pool: launch.pool.to_string(),
+        });
+        let worker = document.worker.as_ref().map(|worker| Worker {
+            master: worker.master.to_string(),
+            name: worker.name.to_string(),
+            password: worker.password.clone(),
+        });
+        Self { launch, worker }
+    }
+
     /// A launch to check profiles against where there is none.
     pub fn sample() -> Self {
         let launch = Launch { id: "sample".into(), name: "sample".into(), pool: "sample".into() };

@@ -9,10 +9,7 @@ use crate::source::Place;
 use crate::written::Layer;
 
 /// The layers that `roots` name and pull in, in order; on error, everything that is wrong with them as written.
-pub(crate) fn order<'l>(
-    library: &'l Library,
-    roots: &[(LayerName, Place)],
-) -> Result<Vec<Layer<'l>>, Diagnostics> {
+pub(crate) fn order<'l>(library: &'l Library, roots: &[(LayerName, Place)]) -> Result<Vec<Layer<'l>>, Diagnostics> {
     let mut walk = Walk { library, states: BTreeMap::new(), path: Vec::new(), ordered: Vec::new(), found: Vec::new() };
     for (name, place) in roots {
         walk.visit(name, place);

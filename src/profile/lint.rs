@@ -6,7 +6,7 @@ use crate::facts::{Binding, Facts};
 use crate::graph;
 use crate::library::Library;
 use crate::names::LayerName;
-use crate::param::{Overrides, Origin, ParamType, ParamValue};
+use crate::param::{Origin, Overrides, ParamType, ParamValue};
 use crate::render::Renderer;
 use crate::resolve::{find_profile, one_worker};
 use crate::resource::Resource;
@@ -79,17 +79,13 @@ fn check(library: &Library, layers: &[Layer<'_>], mut params: Params, found: &mu
         }
     }
     one_worker(layers, found);
-    let all = resources.iter().map(|(resource, entry)| {
-        (resource, entry.when.as_ref().map(|(when, _)| when.as_str()), &entry.place)
-    });
+    let all = resources
+        .iter()
+        .map(|(resource, entry)| (resource, entry.when.as_ref().map(|(when, _)| when.as_str()), &entry.place));
     found.extend(conflict::between(all));
 }
 
-fn check_entry<'a>(
-    entry: &Entry<'_>,
-    renderer: &mut Renderer<'a>,
-    facts: &'a Facts,
-) -> Result<Resource, Diagnostics> {
+fn check_entry<'a>(entry: &Entry<'_>, renderer: &mut Renderer<'a>, facts: &'a Facts) -> Result<Resource, Diagnostics> {
     renderer.phase(entry)?;
     // A list of packages may be missing only where `when` keeps the resource from this family.
     renderer.family = renderer.holds(entry)?.then_some(facts.os.family.as_str());
@@ -115,5 +111,7 @@ fn asks_for(entry: &Entry<'_>, names: &[String]) -> bool {
 }
 
 fn is_about_structure(error: &Diagnostic) -> bool {
-    ["unknown key", "missing key", "undefined", "unknown variable", "template"].iter().any(|start| error.message.starts_with(start))
+    ["unknown key", "missing key", "undefined", "unknown variable", "template"]
+        .iter()
+        .any(|start| error.message.starts_with(start))
 }

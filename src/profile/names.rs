@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 /// Why a text is not such a value; completes "`…`" in a message.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` {problem}")]
+#[error("`{}` {problem}", .text.escape_debug())]
 pub struct Invalid {
     text: String,
     problem: String,

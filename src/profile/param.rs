@@ -35,7 +35,7 @@ impl fmt::Display for ParamType {
 
 /// The value of a parameter. In JSON and in TOML it stands as itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "a string, an integer, a boolean or a list of strings")]
+#[serde(untagged, expecting = "expected a string, an integer, a boolean or a list of strings")]
 pub enum ParamValue {
     /// Text.
     String(String),
@@ -66,8 +66,12 @@ impl ParamValue {
         let wrong = |_| format!("is {kind}, which `{text}` is not");
         match kind {
             ParamType::String => Ok(Self::String(text.to_owned())),
-            ParamType::Integer => text.parse().map(Self::Integer).map_err(|e: std::num::ParseIntError| wrong(e.to_string())),
-            ParamType::Boolean => text.parse().map(Self::Boolean).map_err(|e: std::str::ParseBoolError| wrong(e.to_string())),
+            ParamType::Integer => {
+                text.parse().map(Self::Integer).map_err(|e: std::num::ParseIntError| wrong(e.to_string()))
+            }
+            ParamType::Boolean => {
+                text.parse().map(Self::Boolean).map_err(|e: std::str::ParseBoolError| wrong(e.to_string()))
+            }
             ParamType::List if text.is_empty() => Ok(Self::List(Vec::new())),
             ParamType::List => Ok(Self::List(text.split(',').map(|item| item.trim().to_owned()).collect())),
         }
@@ -194,11 +198,8 @@ mod tests {
 
     #[test]
     fn a_secret_outside_its_choices_is_not_quoted() {
-        let declaration = Declaration {
-            choices: Some(vec![ParamValue::String("a".into())]),
-            secret: true,
-            ..Declaration::default()
-        };
+        let declaration =
+            Declaration { choices: Some(vec![ParamValue::String("a".into())]), secret: true, ..Declaration::default() };
         let error = declaration.accept(&ParamValue::String("hunter2".into())).unwrap_err();
         assert!(!error.contains("hunter2"), "{error}");
     }

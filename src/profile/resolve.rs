@@ -108,8 +108,9 @@ pub fn resolve(request: &Request<'_>) -> Result<Resolved, Diagnostics> {
 
 pub(crate) fn find_profile(library: &Library, name: &str) -> Result<ProfileFile, Diagnostic> {
     let file = library.profile(name).ok_or_else(|| {
-        let help = did_you_mean(name, library.profiles())
-            .unwrap_or_else(|| format!("a profile `{name}` would be the file `{name}.toml` beside the folder `layers`"));
+        let help = did_you_mean(name, library.profiles()).unwrap_or_else(|| {
+            format!("a profile `{name}` would be the file `{name}.toml` beside the folder `layers`")
+        });
         Diagnostic::nowhere(format!("there is no profile `{name}`")).help(help)
     })?;
     ProfileFile::parse(file)

@@ -151,6 +151,9 @@ impl Scope<'_> {
         if known {
             return Ok(Phase::Bind);
         }
-        Err((format!("`{root}` is used here and the user-data has none"), format!("add the key `{root}` to the user-data")))
+        Err((
+            format!("`{root}` is used here and the user-data has none"),
+            format!("add the key `{root}` to the user-data"),
+        ))
     }
 }

@@ -41,12 +41,7 @@ pub(crate) fn declared(layers: &[Layer<'_>], found: &mut Vec<Diagnostic>) -> Par
 }
 
 /// Gives the parameters their values: those of the profile, then of the user-data, then of the command line.
-pub(crate) fn assign(
-    params: &mut Params,
-    profile: &ProfileFile,
-    overrides: &Overrides,
-    found: &mut Vec<Diagnostic>,
-) {
+pub(crate) fn assign(params: &mut Params, profile: &ProfileFile, overrides: &Overrides, found: &mut Vec<Diagnostic>) {
     for (name, (value, place)) in &profile.params {
         set(params, name, value.clone(), Origin::File(place.clone()), found);
     }
@@ -98,7 +93,8 @@ pub(crate) fn in_reach(layer: &Layer<'_>, layers: &[Layer<'_>]) -> BTreeSet<Stri
     let mut names: BTreeSet<String> = layer.params.keys().cloned().collect();
     // What is required comes before, so one pass from the back reaches everything.
     for other in layers.iter().rev() {
-        let required_by = |by: &&Layer<'_>| reached.contains(&by.name) && by.requires.iter().any(|(r, _)| *r == other.name);
+        let required_by =
+            |by: &&Layer<'_>| reached.contains(&by.name) && by.requires.iter().any(|(r, _)| *r == other.name);
         if layers.iter().find(required_by).is_some() {
             reached.insert(&other.name);
             names.extend(other.params.keys().cloned());

@@ -127,7 +127,9 @@ fn check_declaration(name: &str, declaration: &Declaration) -> Result<(), String
     let mut chars = name.chars();
     let first = chars.next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
     if !first || !chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
-        return Err(format!("parameter `{name}`: a name is made of a-z, 0-9 and `_`, as templates write `params.{name}`"));
+        return Err(format!(
+            "parameter `{name}`: a name is made of a-z, 0-9 and `_`, as templates write `params.{name}`"
+        ));
     }
     match &declaration.default {
         Some(default) => declaration.accept(default).map_err(|problem| format!("parameter `{name}` {problem}")),
@@ -163,11 +165,7 @@ fn take_worker<'l>(root: &mut DeTable<'l>, file: &Arc<SourceFile>) -> Result<Opt
     }
 }
 
-fn entry<'l>(
-    mut table: Spanned<DeTable<'l>>,
-    file: &Arc<SourceFile>,
-    what: &str,
-) -> Result<Entry<'l>, Diagnostic> {
+fn entry<'l>(mut table: Spanned<DeTable<'l>>, file: &Arc<SourceFile>, what: &str) -> Result<Entry<'l>, Diagnostic> {
     let header = place(file, table.span());
     let keys = table.get_mut();
     let (kind, kind_place) = take_text(keys, "type", file)?.ok_or_else(|| {
@@ -180,9 +178,10 @@ fn entry<'l>(
     let when = take_text(keys, "when", file)?;
     let early = match keys.remove("early") {
         None => false,
-        Some(value) => value.get_ref().as_bool().ok_or_else(|| {
-            Diagnostic::at(place(file, value.span()), "`early` is true or false")
-        })?,
+        Some(value) => value
+            .get_ref()
+            .as_bool()
+            .ok_or_else(|| Diagnostic::at(place(file, value.span()), "`early` is true or false"))?,
     };
     Ok(Entry { kind, when, early, place: header, table })
 }

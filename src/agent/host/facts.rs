@@ -15,7 +15,8 @@ impl Host {
     /// os-release or meminfo cannot be read.
     pub fn facts(&self, instance: Instance) -> Result<Facts, FileError> {
         let uname = nix::sys::utsname::uname();
-        let text = |field: Result<&std::ffi::OsStr, _>| field.map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
+        let text =
+            |field: Result<&std::ffi::OsStr, _>| field.map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Facts {
             os: self.os()?,
             kernel: text(uname.as_ref().map(|uname| uname.release())),

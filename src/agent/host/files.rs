@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, fsync, symlinkat, unlinkat};
+use sha2::Digest as _;
 
 use super::Host;
 use super::walk::{Entry, Missing};
@@ -192,12 +193,27 @@ impl Host {
         Ok(names)
     }
 
-    /// The digest of a file.
+    /// The digest of a file of any size; `None` where there is none.
     ///
     /// # Errors
-    /// As [`Host::read`].
+    /// It is there and cannot be read.
     pub fn digest(&self, path: &Path) -> Result<Option<Sha256>, FileError> {
-        Ok(self.read(path)?.map(|bytes| Sha256::of(&bytes)))
+        let mut hasher = sha2::Sha256::new();
+        let mut digest = || -> io::Result<()> {
+            let mut file = File::open(self.rooted(path))?;
+            let mut chunk = vec![0; 64 * 1024];
+            loop {
+                match file.read(&mut chunk)? {
+                    0 => return Ok(()),
+                    read => hasher.update(&chunk[..read]),
+                }
+            }
+        };
+        match digest() {
+            Ok(()) => Ok(Some(Sha256::from(<[u8; 32]>::from(hasher.finalize())))),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(FileError::io("read", path, &error)),
+        }
     }
 
     /// Puts a file in place, whole or not at all: written beside, synced, renamed, the directory synced. Missing parent
@@ -205,16 +221,44 @@ impl Host {
     ///
     /// # Errors
     /// Any of these steps fails; then nothing has changed.
-    pub fn write(&self, path: &Path, content: &[u8], attributes: Attributes) -> Result<(), FileError> {
+    pub fn write(&self, path: &Path, mut content: &[u8], attributes: Attributes) -> Result<(), FileError> {
+        self.write_from(path, &mut content, attributes)
+    }
+
+    /// As [`Host::write`], with the content of another file.
+    ///
+    /// # Errors
+    /// As [`Host::write`], or the other file cannot be read.
+    pub fn copy(&self, from: &Path, path: &Path, attributes: Attributes) -> Result<(), FileError> {
+        let mut source = File::open(self.rooted(from)).map_err(|error| FileError::io("read", from, &error))?;
+        self.write_from(path, &mut source, attributes)
+    }
+
+    fn write_from(&self, path: &Path, content: &mut dyn Read, attributes: Attributes) -> Result<(), FileError> {
         let entry = self.entry(path, Missing::Create)?;
         let temporary = temporary_name();
         let put = write_beside(&entry, &temporary, content, attributes)
-            .and_then(|()| Ok(renameat(&entry.directory, temporary.as_str(), &entry.directory, entry.name.as_os_str())?))
+            .and_then(|()| {
+                Ok(renameat(&entry.directory, temporary.as_str(), &entry.directory, entry.name.as_os_str())?)
+            })
             .and_then(|()| Ok(fsync(&entry.directory)?));
         put.map_err(|error: io::Error| {
             let _ = unlinkat(&entry.directory, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
             FileError::io("write", path, &error)
         })
+    }
+
+    /// Makes a finished file durable and gives it its name, in the same directory.
+    ///
+    /// # Errors
+    /// It cannot be done.
+    pub fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+        let rename = || -> io::Result<()> {
+            File::open(self.rooted(from))?.sync_all()?;
+            std::fs::rename(self.rooted(from), self.rooted(to))?;
+            File::open(self.rooted(to.parent().unwrap_or(Path::new("/"))))?.sync_all()
+        };
+        rename().map_err(|error| FileError::io("put in place", to, &error))
     }
 
     /// Puts a symbolic link in place, atomically.
@@ -307,12 +351,12 @@ fn temporary_name() -> String {
     format!(".loitsut-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn write_beside(entry: &Entry, name: &str, content: &[u8], attributes: Attributes) -> io::Result<()> {
+fn write_beside(entry: &Entry, name: &str, content: &mut dyn Read, attributes: Attributes) -> io::Result<()> {
     // A leftover of a killed agent that had our process id; O_EXCL would stumble over it.
     let _ = unlinkat(&entry.directory, name, UnlinkatFlags::NoRemoveDir);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mut file = File::from(openat(&entry.directory, name, flags, Mode::from_bits_truncate(0o600))?);
-    file.write_all(content)?;
+    io::copy(content, &mut file)?;
     fchown(file.as_fd(), Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))?;
     // After the owner, since chown drops setuid bits.
     fchmod(&file, Mode::from_bits_truncate(attributes.mode))?;

@@ -1,13 +1,14 @@
 //! One agent at a time.
-#![allow(clippy::disallowed_methods)]
 
 use std::fs::File;
 use std::path::Path;
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag, openat};
+use nix::sys::stat::Mode;
 
 use super::Host;
-use super::files::{Attributes, FileError};
+use super::files::FileError;
+use super::walk::Missing;
 
 /// Held by the agent that is at work.
 const LOCK: &str = "/run/loitsut/lock";
@@ -25,10 +26,11 @@ impl Host {
     /// The lock file cannot be made.
     pub fn lock(&self) -> Result<Option<Lock>, FileError> {
         let path = Path::new(LOCK);
-        if self.stat(path)?.is_none() {
-            self.write(path, b"", Attributes::PRIVATE)?;
-        }
-        let file = File::open(self.rooted(path)).map_err(|error| FileError::new("open", path, error.to_string()))?;
-        Ok(Flock::lock(file, FlockArg::LockExclusiveNonblock).ok().map(|file| Lock { _file: file }))
+        let entry = self.entry(path, Missing::Create)?;
+        // Never replaced: two agents must mean the same file.
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(&entry.directory, entry.name.as_os_str(), flags, Mode::from_bits_truncate(0o600))
+            .map_err(|errno| FileError::new("open", path, errno.desc()))?;
+        Ok(Flock::lock(File::from(file), FlockArg::LockExclusiveNonblock).ok().map(|file| Lock { _file: file }))
     }
 }

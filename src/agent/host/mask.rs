@@ -14,14 +14,14 @@ pub struct Mask {
 }
 
 impl Mask {
-    /// Masks these values, each line of them, and their forms in JSON.
-    pub fn of(secrets: &[Secret]) -> Self {
-        let mut forms: Vec<String> = secrets.iter().flat_map(|secret| forms_of(secret.reveal())).collect();
-        forms.retain(|form| form.len() >= SHORTEST);
+    /// Masks these values too, each line of them, and their forms in JSON.
+    pub fn add(&mut self, secrets: &[Secret]) {
+        let forms = secrets.iter().flat_map(|secret| forms_of(secret.reveal()));
+        let forms = forms.filter(|form| form.len() >= SHORTEST);
+        self.secrets.extend(forms.map(Secret::from));
         // The longest first, so that a secret inside another does not leave a half of it.
-        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        forms.dedup();
-        Self { secrets: forms.into_iter().map(Secret::from).collect() }
+        self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.reveal().len()));
+        self.secrets.dedup();
     }
 
     /// The text without any secret.
@@ -45,7 +45,8 @@ mod tests {
 
     #[test]
     fn masks_values_their_lines_and_their_json() {
-        let mask = Mask::of(&[Secret::from("pass\"word\nsecond line".to_owned()), Secret::from("ab".to_owned())]);
+        let mut mask = Mask::default();
+        mask.add(&[Secret::from("pass\"word\nsecond line".to_owned()), Secret::from("ab".to_owned())]);
         assert_eq!(mask.apply("x pass\\\"word\\nsecond line y"), "x *** y");
         assert_eq!(mask.apply("got: second line"), "got: ***");
         assert_eq!(mask.apply("ab"), "ab");
@@ -53,7 +54,8 @@ mod tests {
 
     #[test]
     fn the_longer_secret_goes_first() {
-        let mask = Mask::of(&[Secret::from("abcd".to_owned()), Secret::from("abcdefgh".to_owned())]);
+        let mut mask = Mask::default();
+        mask.add(&[Secret::from("abcd".to_owned()), Secret::from("abcdefgh".to_owned())]);
         assert_eq!(mask.apply("abcdefgh"), "***");
     }
 }

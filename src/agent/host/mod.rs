@@ -2,6 +2,7 @@
 //! waits are bounded and secrets are masked in one place.
 
 pub mod accounts;
+pub mod cache;
 pub mod dns;
 pub mod facts;
 pub mod files;
@@ -12,15 +13,17 @@ pub mod process;
 pub mod tls;
 pub mod walk;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+
+use loitsut_profile::secret::Secret;
 
 use mask::Mask;
 
 /// A machine, or a tree that is to become one.
 pub struct Host {
     root: PathBuf,
-    /// What no output may show.
-    pub mask: Mask,
+    mask: RefCell<Mask>,
 }
 
 impl Host {
@@ -31,7 +34,17 @@ impl Host {
 
     /// The tree below `root`, which takes the place of `/` in every path.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), mask: Mask::default() }
+        Self { root: root.into(), mask: RefCell::default() }
+    }
+
+    /// From now on no output shows these.
+    pub fn hide(&self, secrets: &[Secret]) {
+        self.mask.borrow_mut().add(secrets);
+    }
+
+    /// A text without what is hidden.
+    pub fn masked(&self, text: &str) -> String {
+        self.mask.borrow().apply(text).into_owned()
     }
 
     /// Where an absolute path of the machine really is. Good for looking; writing goes by [`walk`].

@@ -104,7 +104,9 @@ impl FileTable {
             (None, None, Some(url), Some(sha256)) => Ok(Content::Url { url: checked_url(url)?, sha256 }),
             (None, None, Some(_), None) => Err(TableError::about("url", "`url` without `sha256`")
                 .help("add `sha256 = \"…\"`, as `sha256sum` prints it for the file you expect")),
-            (None, None, None, _) => Err(TableError::new("a file needs one of `content`, `source`, or `url` with `sha256`")),
+            (None, None, None, _) => {
+                Err(TableError::new("a file needs one of `content`, `source`, or `url` with `sha256`"))
+            }
             _ => Err(TableError::about("path", "more than one of `content`, `source` and `url` with `sha256`")),
         }
     }
@@ -114,9 +116,8 @@ impl FileTable {
             return Ok(Content::Bytes(tables.bundled("source", source)?));
         }
         let text = tables.bundled_text("source", source)?;
-        let rendered = (tables.render)(&text).map_err(|problem| {
-            TableError::about("source", format!("`{source}` cannot be rendered: {problem}"))
-        })?;
+        let rendered = (tables.render)(&text)
+            .map_err(|problem| TableError::about("source", format!("`{source}` cannot be rendered: {problem}")))?;
         Ok(Content::Bytes(rendered.into_bytes()))
     }
 }

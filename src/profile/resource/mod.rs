@@ -44,8 +44,7 @@ pub enum Resource {
 }
 
 /// What `type` can be.
-pub(crate) const TYPES: [&str; 8] =
-    ["packages", "file", "directory", "symlink", "user", "venv", "command", "service"];
+pub(crate) const TYPES: [&str; 8] = ["packages", "file", "directory", "symlink", "user", "venv", "command", "service"];
 
 /// Types that the language has and this version cannot apply yet.
 pub(crate) const LATER_TYPES: [&str; 6] = ["repository", "archive", "group", "git", "mount", "reboot"];

@@ -40,7 +40,7 @@ enum State {
 
 /// `optional = true` for all names of the resource, or the names that are.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "true, false or a list of package names")]
+#[serde(untagged, expecting = "expected true, false or a list of package names")]
 enum Optional {
     All(bool),
     These(Vec<PackageSpec>),

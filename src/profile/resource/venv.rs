@@ -21,7 +21,7 @@ pub struct Venv {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a list of requirements, or the path of a bundled requirements file")]
+#[serde(untagged, expecting = "expected a list of requirements, or the path of a bundled requirements file")]
 enum Requirements {
     Bundled(BundlePath),
     Listed(Vec<String>),
@@ -61,8 +61,10 @@ impl Venv {
 /// One requirement a line; one that pip would read as an option or as several lines is refused.
 fn listed(list: &[String]) -> Result<String, TableError> {
     match list.iter().find(|item| item.trim().is_empty() || item.starts_with('-') || item.contains(['\n', '\r'])) {
-        Some(bad) => Err(TableError::about("requirements", format!("{bad:?} is not a requirement such as \"six==1.17.0\""))
-            .help("options belong in a bundled requirements file")),
+        Some(bad) => {
+            Err(TableError::about("requirements", format!("{bad:?} is not a requirement such as \"six==1.17.0\""))
+                .help("options belong in a bundled requirements file"))
+        }
         None => Ok(list.iter().map(|item| format!("{item}\n")).collect()),
     }
 }

@@ -155,5 +155,6 @@ fn signal(name: String) -> Result<String, TableError> {
     if KNOWN.contains(&name.as_str()) {
         return Ok(name);
     }
-    Err(TableError::about("stop", format!("`{name}` is not a signal to stop by")).help(format!("use {}", KNOWN.join(", "))))
+    Err(TableError::about("stop", format!("`{name}` is not a signal to stop by"))
+        .help(format!("use {}", KNOWN.join(", "))))
 }

@@ -15,7 +15,11 @@ fn library(files: &[(&str, &str)]) -> Library {
     Library::of_bundle(&files)
 }
 
-fn resolve_with(files: &[(&str, &str)], binding: Option<&Binding>, overrides: &Overrides) -> Result<Resolved, Diagnostics> {
+fn resolve_with(
+    files: &[(&str, &str)],
+    binding: Option<&Binding>,
+    overrides: &Overrides,
+) -> Result<Resolved, Diagnostics> {
     let library = library(files);
     let facts = Facts::sample();
     resolve(&Request { library: &library, profile: "p", overrides, facts: &facts, binding })
@@ -88,7 +92,8 @@ fn without_a_launch_the_bind_phase_is_left_out_and_named() {
 
 #[test]
 fn values_come_from_the_default_the_profile_the_user_data_and_the_command_line() {
-    let layer = "[params.v]\ndefault = 'default'\n[[resource]]\ntype = 'file'\npath = '/{{ params.v }}'\ncontent = ''\n";
+    let layer =
+        "[params.v]\ndefault = 'default'\n[[resource]]\ntype = 'file'\npath = '/{{ params.v }}'\ncontent = ''\n";
     let mut files = one(layer);
     let mut overrides = Overrides::default();
     let path = |files: &[(&str, &str)], overrides: &Overrides| titles(&resolve_with(files, None, overrides).unwrap());
@@ -132,7 +137,10 @@ fn messages_point_at_the_place_and_suggest() {
             "[[resource]]\ntype = 'file'\npath = 'etc/x'\ncontent = ''\n",
             &["`etc/x` is not an absolute path", "layers/a.toml:3:8", "^^^^^^^"],
         ),
-        ("[[resource]]\ntype = 'flie'\n", &["unknown resource type `flie`", "layers/a.toml:2:8", "did you mean `file`?"]),
+        (
+            "[[resource]]\ntype = 'flie'\n",
+            &["unknown resource type `flie`", "layers/a.toml:2:8", "did you mean `file`?"],
+        ),
         ("[[resource]]\ntype = 'archive'\n", &["`archive` is not supported by this version", "layers/a.toml:2"]),
         ("[[resorce]]\ntype = 'file'\n", &["unknown key `resorce`", "did you mean `resource`?", "layers/a.toml:1"]),
         ("[[resource]]\npath = '/x'\n", &["the key `type` is missing", "layers/a.toml:1"]),
@@ -144,20 +152,35 @@ fn messages_point_at_the_place_and_suggest() {
             "[[resource]]\ntype = 'directory'\npath = '/x'\nwhen = \"os.famly == 'debian'\"\n",
             &["`os` has no `famly`", "layers/a.toml:4", "did you mean `family`?"],
         ),
-        ("[[resource]]\ntype = 'directory'\npath = '/x'\nwhen = 'cpus >='\n", &["template: syntax error", "layers/a.toml:4"]),
+        (
+            "[[resource]]\ntype = 'directory'\npath = '/x'\nwhen = 'cpus >='\n",
+            &["template: syntax error", "layers/a.toml:4"],
+        ),
         ("[[resource]]\ntype = 'directory'\npath = '/{{ osid }}'\n", &["unknown variable `osid`", "layers/a.toml:3"]),
         ("[params.x]\n", &["parameter `x` has no value", "layers/a.toml:1", "`default`"]),
         ("[params.x]\ndefault = 3\ntype = 'string'\n", &["parameter `x` is string, and was given integer"]),
         ("[params.X-Y]\ndefault = 3\n", &["parameter `X-Y`: a name is made of a-z"]),
-        ("[[resource]]\ntype = 'packages'\ndnf = ['gcc']\n", &["the key `apt` is missing", "layers/a.toml:1", "`apt = []`"]),
+        (
+            "[[resource]]\ntype = 'packages'\ndnf = ['gcc']\n",
+            &["the key `apt` is missing", "layers/a.toml:1", "`apt = []`"],
+        ),
         ("[[resource]]\ntype = 'packages'\napt = ['gcc g++']\n", &["`gcc g++` is not a package", "layers/a.toml:3"]),
         ("[[resource]]\ntype = 'file'\npath = '/x'\nsource = '../secret'\n", &["has `..` in it", "layers/a.toml:4"]),
         ("[[resource]]\ntype = 'file'\npath = '/x'\nsource = 'gone'\n", &["no file `gone`", "layers/a.toml:4"]),
-        ("[[resource]]\ntype = 'file'\npath = '/x'\nmode = 420\ncontent = ''\n", &["invalid type: integer", "layers/a.toml:4"]),
-        ("[[resource]]\ntype = 'file'\npath = '/x'\nurl = 'http://x'\n", &["`url` without `sha256`", "layers/a.toml:4"]),
+        (
+            "[[resource]]\ntype = 'file'\npath = '/x'\nmode = 420\ncontent = ''\n",
+            &["invalid type: integer", "layers/a.toml:4"],
+        ),
+        (
+            "[[resource]]\ntype = 'file'\npath = '/x'\nurl = 'http://x'\n",
+            &["`url` without `sha256`", "layers/a.toml:4"],
+        ),
         ("requires = ['bb']\n", &["there is no layer `bb`", "layers/a.toml:1:13"]),
         ("x = [\n", &["layers/a.toml:"]),
-        ("[worker]\ntype = 'command'\ncommand = ['twistd']\n", &["`twistd` is not an absolute path", "layers/a.toml:3"]),
+        (
+            "[worker]\ntype = 'command'\ncommand = ['twistd']\n",
+            &["`twistd` is not an absolute path", "layers/a.toml:3"],
+        ),
     ];
     for (layer, parts) in cases {
         contains_all(&refused(&one(layer)), parts);
@@ -172,7 +195,10 @@ fn a_cycle_is_shown_with_every_place_it_goes_through() {
         ("layers/b.toml", "requires = ['c']"),
         ("layers/c.toml", "requires = ['a']"),
     ]);
-    contains_all(&message, &["a -> b -> c -> a", "layers/c.toml:1:13", "layers/b.toml", "layers/a.toml", "third layer"]);
+    contains_all(
+        &message,
+        &["a -> b -> c -> a", "layers/c.toml:1:13", "layers/b.toml", "layers/a.toml", "third layer"],
+    );
 }
 
 #[test]
@@ -190,10 +216,13 @@ fn a_conflict_names_both_places() {
 #[test]
 fn lint_reports_conflicts_only_where_both_can_hold() {
     let layer = |second: &str| {
-        let entry = |when: &str, mode: &str| format!("[[resource]]\ntype = 'directory'\npath = '/x'\nmode = '{mode}'\n{when}\n");
+        let entry = |when: &str, mode: &str| {
+            format!("[[resource]]\ntype = 'directory'\npath = '/x'\nmode = '{mode}'\n{when}\n")
+        };
         entry("when = \"arch == 'x86_64'\"", "0755") + &entry(second, "0700")
     };
-    let found = |second| lint::profile(&library(&[("p.toml", "layers = ['a']"), ("layers/a.toml", &layer(second))]), "p").len();
+    let found =
+        |second| lint::profile(&library(&[("p.toml", "layers = ['a']"), ("layers/a.toml", &layer(second))]), "p").len();
     assert_eq!(found("when = \"arch == 'aarch64'\""), 0);
     assert_eq!(found("when = \"arch == 'x86_64'\""), 1);
     assert_eq!(found(""), 1);

@@ -1,0 +1,185 @@
+//! What dpkg says is installed: read from its own file, without starting it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::rc::Rc;
+
+use loitsut_profile::resource::Wanted;
+
+use crate::host::Host;
+use crate::host::files::FileError;
+
+const STATUS: &str = "/var/lib/dpkg/status";
+
+/// A package that is installed, or was begun to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Package {
+    /// Its version.
+    pub version: String,
+    /// Unpacked and configured.
+    pub installed: bool,
+    /// Neither there nor half there: at most its configuration files are.
+    pub gone: bool,
+    /// Kept at its version.
+    pub hold: bool,
+}
+
+/// dpkg's status file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// By name, and also by `name:architecture`.
+    packages: BTreeMap<String, Package>,
+    /// Virtual names that an installed package provides.
+    provided: BTreeSet<String>,
+    /// A package is half installed, half configured or waits for a trigger.
+    pub interrupted: bool,
+}
+
+impl Status {
+    /// Reads the format of dpkg's status file: stanzas of `Key: value` lines, deb822(5).
+    pub fn parse(text: &str) -> Self {
+        let mut status = Self::default();
+        for stanza in text.split("\n\n") {
+            status.add(stanza);
+        }
+        status
+    }
+
+    fn add(&mut self, stanza: &str) {
+        let (mut name, mut architecture, mut provides) = ("", "", "");
+        let mut package = Package::default();
+        for line in stanza.lines() {
+            match line.split_once(": ") {
+                Some(("Package", value)) => name = value,
+                Some(("Architecture", value)) => architecture = value,
+                Some(("Version", value)) => package.version = value.to_owned(),
+                Some(("Provides", value)) => provides = value,
+                Some(("Status", value)) => {
+                    let words: Vec<&str> = value.split(' ').collect();
+                    package.hold = words.first() == Some(&"hold");
+                    let state = words.get(2).copied().unwrap_or_default();
+                    package.installed = state == "installed";
+                    package.gone = matches!(state, "not-installed" | "config-files");
+                    self.interrupted |= !package.installed && !package.gone;
+                }
+                _ => {}
+            }
+        }
+        if name.is_empty() {
+            return;
+        }
+        if package.installed {
+            let names = provides.split(',').filter_map(|provided| provided.split_whitespace().next());
+            self.provided.extend(names.map(str::to_owned));
+        }
+        self.packages.insert(format!("{name}:{architecture}"), package.clone());
+        // Of two architectures the one that is installed counts.
+        let known = self.packages.entry(name.to_owned()).or_default();
+        if !known.installed {
+            *known = package;
+        }
+    }
+
+    /// The package of that name, `name:architecture` or plain.
+    pub fn package(&self, name: &str) -> Option<&Package> {
+        self.packages.get(name)
+    }
+
+    /// How one wanted package differs, in a few words.
+    pub fn drift(&self, wanted: &Wanted) -> Option<String> {
+        let name = &wanted.spec.name;
+        let found = self.package(name);
+        if !wanted.present {
+            return found.filter(|package| !package.gone).map(|_| format!("{name} is installed"));
+        }
+        match (found.filter(|package| package.installed), &wanted.spec.version) {
+            (None, None) if self.provided.contains(name) => None,
+            (None, _) => Some(format!("{name} is missing")),
+            (Some(package), Some(version)) if package.version != *version => {
+                Some(format!("{name} is {}, not {version}", package.version))
+            }
+            (Some(package), _) if wanted.hold && !package.hold => Some(format!("{name} is not held")),
+            (Some(_), _) => None,
+        }
+    }
+}
+
+/// The status, parsed again only when its file has changed.
+#[derive(Default)]
+pub struct Cache(RefCell<Option<(Stamp, Rc<Status>)>>);
+
+type Stamp = Option<(i64, i64)>;
+
+impl Cache {
+    /// What is installed now.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn status(&self, host: &Host) -> Result<Rc<Status>, FileError> {
+        let path = Path::new(STATUS);
+        let stamp = host.modified(path)?;
+        if let Some((known, status)) = &*self.0.borrow()
+            && *known == stamp
+        {
+            return Ok(Rc::clone(status));
+        }
+        let status = Rc::new(Status::parse(&host.read_text(path)?.unwrap_or_default()));
+        *self.0.borrow_mut() = Some((stamp, Rc::clone(&status)));
+        Ok(status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+Package: mawk
+Status: install ok installed
+Architecture: amd64
+Version: 1.3.4
+Provides: awk, posix-awk (= 2)
+Description: words
+ Package: not a field
+ .
+
+Package: held
+Status: hold ok installed
+Architecture: amd64
+Version: 2
+
+Package: removed
+Status: deinstall ok config-files
+Architecture: amd64
+Version: 1
+Provides: nothing-any-more
+";
+
+    fn want(spec: &str, present: bool) -> Wanted {
+        Wanted { spec: spec.parse().unwrap(), present, optional: false, recommends: false, hold: false }
+    }
+
+    #[test]
+    fn installed_provided_pinned_held_and_removed() {
+        let status = Status::parse(TEXT);
+        assert!(!status.interrupted);
+        assert_eq!(status.drift(&want("mawk", true)), None);
+        assert_eq!(status.drift(&want("mawk:amd64", true)), None);
+        assert_eq!(status.drift(&want("awk", true)), None);
+        assert_eq!(status.drift(&want("posix-awk", true)), None);
+        assert_eq!(status.drift(&want("mawk=1.3.5", true)).unwrap(), "mawk is 1.3.4, not 1.3.5");
+        assert_eq!(status.drift(&want("removed", true)).unwrap(), "removed is missing");
+        assert_eq!(status.drift(&want("nothing-any-more", true)).unwrap(), "nothing-any-more is missing");
+        assert_eq!(status.drift(&want("removed", false)), None);
+        assert_eq!(status.drift(&want("mawk", false)).unwrap(), "mawk is installed");
+        assert_eq!(status.drift(&Wanted { hold: true, ..want("held", true) }), None);
+        assert!(status.drift(&Wanted { hold: true, ..want("mawk", true) }).is_some());
+    }
+
+    #[test]
+    fn an_interrupted_dpkg_is_seen() {
+        assert!(Status::parse("Package: x\nStatus: install ok half-configured\nVersion: 1\n").interrupted);
+        assert!(Status::parse("Package: x\nStatus: install ok triggers-pending\nVersion: 1\n").interrupted);
+    }
+}

@@ -1,0 +1,110 @@
+//! `file`.
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+use loitsut_profile::resource::{Content, File};
+use similar::TextDiff;
+
+use super::attributes::Wanted;
+use super::{Context, Converge, Drift};
+use crate::host::Host;
+use crate::host::files::Kind;
+
+/// A diff of larger contents helps nobody.
+const LARGEST_DIFF: usize = 256 * 1024;
+
+/// How a file differs.
+pub struct FileDrift {
+    words: Vec<String>,
+    /// Whether it has to be written; else only its owner or permissions differ.
+    rewrite: bool,
+    diff: Option<String>,
+}
+
+impl fmt::Display for FileDrift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words.join(", "))
+    }
+}
+
+impl Drift for FileDrift {
+    fn diff(&self) -> Option<String> {
+        self.diff.clone()
+    }
+}
+
+impl Converge for File {
+    type Drift = FileDrift;
+
+    async fn check(&self, context: &Context<'_>) -> Result<Option<FileDrift>> {
+        let host = context.host;
+        let Some(stat) = host.stat(self.path.as_path())? else {
+            let diff = diff(self, host, &[], self.mode.0);
+            return Ok(Some(FileDrift { words: vec!["is missing".into()], rewrite: true, diff }));
+        };
+        match stat.kind {
+            Kind::File if !self.replace => return Ok(None),
+            Kind::File => {}
+            Kind::Symlink => {
+                return Ok(Some(FileDrift { words: vec!["is a symbolic link".into()], rewrite: true, diff: None }));
+            }
+            Kind::Directory => bail!("{} is a directory: remove it, or name another path", self.path),
+            Kind::Other(what) => bail!("{} is {what}: remove it, or name another path", self.path),
+        }
+        let mut words = wanted(self).drift(host, &stat)?;
+        let found = differing_content(self, host, stat.size)?;
+        let diff = found.as_ref().and_then(|found| diff(self, host, found, stat.mode));
+        if found.is_some() {
+            words.insert(0, "content differs".into());
+        }
+        Ok((!words.is_empty()).then_some(FileDrift { words, rewrite: found.is_some(), diff }))
+    }
+
+    async fn apply(&self, context: &Context<'_>, drift: FileDrift) -> Result<()> {
+        let attributes = wanted(self).attributes(context.host)?;
+        if !drift.rewrite {
+            return Ok(context.host.set_attributes(self.path.as_path(), attributes)?);
+        }
+        let (host, path) = (context.host, self.path.as_path());
+        match &self.content {
+            Content::Bytes(bytes) => host.write(path, bytes, attributes)?,
+            Content::Url { url, sha256 } => {
+                let downloaded = host.cached(&context.downloads, url, *sha256).await?;
+                host.copy(&downloaded, path, attributes)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wanted(file: &File) -> Wanted<'_> {
+    Wanted { mode: file.mode, owner: &file.owner, group: &file.group }
+}
+
+/// The content found, if it is not the wanted one; empty where it is too large to be shown.
+fn differing_content(file: &File, host: &Host, size: u64) -> Result<Option<Vec<u8>>> {
+    let path = file.path.as_path();
+    match &file.content {
+        Content::Bytes(wanted) if size != wanted.len() as u64 && size > LARGEST_DIFF as u64 => Ok(Some(Vec::new())),
+        Content::Bytes(wanted) => {
+            let found = host.read(path)?.unwrap_or_default();
+            Ok((found != *wanted).then_some(found))
+        }
+        Content::Url { sha256, .. } => Ok((host.digest(path)? != Some(*sha256)).then(Vec::new)),
+    }
+}
+
+/// A unified diff from `found` to the wanted content, if both are text that everybody may read: others can hold
+/// secrets, also ones of an earlier launch that no mask knows.
+fn diff(file: &File, host: &Host, found: &[u8], found_mode: u32) -> Option<String> {
+    let Content::Bytes(wanted) = &file.content else { return None };
+    if file.mode.0 & found_mode & 0o004 == 0 || found.len().max(wanted.len()) > LARGEST_DIFF {
+        return None;
+    }
+    let (found, wanted) = (std::str::from_utf8(found).ok()?, std::str::from_utf8(wanted).ok()?);
+    let diff = TextDiff::from_lines(found, wanted);
+    let name = file.path.as_str();
+    let unified = diff.unified_diff().context_radius(2).header(name, name).to_string();
+    Some(host.masked(&unified))
+}

@@ -1,0 +1,173 @@
+//! `user`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use loitsut_profile::resource::User;
+
+use super::{Context, Converge, Drift};
+use crate::host::Host;
+use crate::host::accounts;
+use crate::host::files::{Attributes, Kind};
+use crate::host::process::Program;
+
+/// How a user differs.
+#[derive(Default)]
+pub struct UserDrift {
+    words: Vec<String>,
+    missing: bool,
+    /// Arguments of usermod(8) that make it right.
+    modify: Vec<String>,
+    home: bool,
+    keys: bool,
+}
+
+impl fmt::Display for UserDrift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words.join(", "))
+    }
+}
+
+impl Drift for UserDrift {}
+
+impl UserDrift {
+    fn note(&mut self, words: impl Into<String>) {
+        self.words.push(words.into());
+    }
+}
+
+impl Converge for User {
+    type Drift = UserDrift;
+
+    async fn check(&self, context: &Context<'_>) -> Result<Option<UserDrift>> {
+        let host = context.host;
+        let users = host.users()?;
+        let mut drift = UserDrift::default();
+        let Some(found) = users.iter().find(|user| user.name == self.name.as_str()) else {
+            if let Some(other) = users.iter().find(|user| Some(user.uid) == self.uid) {
+                bail!("the uid {} that `{}` is to have belongs to `{}`", other.uid, self.name, other.name);
+            }
+            drift.missing = true;
+            drift.note("is missing");
+            return Ok(Some(drift));
+        };
+        check_entry(self, found, &mut drift)?;
+        check_groups(self, host, &mut drift)?;
+        check_home(self, host, found, &mut drift)?;
+        Ok((!drift.words.is_empty()).then_some(drift))
+    }
+
+    async fn apply(&self, context: &Context<'_>, drift: UserDrift) -> Result<()> {
+        let host = context.host;
+        if drift.missing {
+            host.run_checked(&Program::new(add(self))).await?;
+        } else if !drift.modify.is_empty() {
+            let words = ["usermod".to_owned()].into_iter().chain(drift.modify).chain([self.name.to_string()]);
+            host.run_checked(&Program::new(words)).await?;
+        }
+        let user = host.user(self.name.as_str())?;
+        if drift.home || (drift.missing && self.home.is_some()) {
+            make_home(host, &user)?;
+        }
+        if drift.keys || drift.missing {
+            write_keys(self, host, &user)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_entry(wanted: &User, found: &accounts::User, drift: &mut UserDrift) -> Result<()> {
+    if let Some(uid) = wanted.uid.filter(|uid| *uid != found.uid) {
+        bail!(
+            "`{}` has the uid {}, not {uid}; files on this machine belong to it, so it is not changed",
+            found.name,
+            found.uid
+        );
+    }
+    if let Some(home) = wanted.home.as_ref().filter(|home| home.as_str() != found.home) {
+        drift.note(format!("home is {}, not {home}", found.home));
+        drift.modify.extend(["--home".into(), home.to_string()]);
+    }
+    if let Some(shell) = wanted.shell.as_ref().filter(|shell| shell.as_str() != found.shell) {
+        drift.note(format!("shell is {}, not {shell}", found.shell));
+        drift.modify.extend(["--shell".into(), shell.to_string()]);
+    }
+    Ok(())
+}
+
+fn check_groups(wanted: &User, host: &Host, drift: &mut UserDrift) -> Result<()> {
+    let groups = host.groups()?;
+    let is_member = |name: &str| {
+        let group = groups.iter().find(|group| group.name == name);
+        group.is_some_and(|group| group.members.iter().any(|member| member == wanted.name.as_str()))
+    };
+    let lacking: Vec<String> = wanted.groups.iter().map(ToString::to_string).filter(|name| !is_member(name)).collect();
+    if !lacking.is_empty() {
+        drift.note(format!("is not in {}", lacking.join(", ")));
+        drift.modify.extend(["--append".into(), "--groups".into(), lacking.join(",")]);
+    }
+    Ok(())
+}
+
+fn check_home(wanted: &User, host: &Host, found: &accounts::User, drift: &mut UserDrift) -> Result<()> {
+    let home = wanted.home.as_ref().map_or(found.home.as_str(), |home| home.as_str());
+    if wanted.home.is_some() && host.stat_through(Path::new(home))?.map(|stat| stat.kind) != Some(Kind::Directory) {
+        drift.home = true;
+        drift.note(format!("home {home} is missing"));
+    }
+    if let Some(keys) = &wanted.ssh_authorized_keys {
+        let path = Path::new(home).join(".ssh/authorized_keys");
+        if host.read_text(&path)?.unwrap_or_default() != keys_file(keys) {
+            drift.keys = true;
+            drift.note("authorized_keys differs");
+        }
+    }
+    Ok(())
+}
+
+fn add(user: &User) -> Vec<String> {
+    let mut words = vec!["useradd".to_owned(), "--user-group".into(), "--no-create-home".into()];
+    let mut option =
+        |name: &str, value: Option<String>| words.extend(value.into_iter().flat_map(|v| [name.to_owned(), v]));
+    option("--uid", user.uid.map(|uid| uid.to_string()));
+    option("--home-dir", user.home.as_ref().map(ToString::to_string));
+    option("--shell", user.shell.as_ref().map(ToString::to_string));
+    let groups: Vec<_> = user.groups.iter().map(ToString::to_string).collect();
+    option("--groups", (!groups.is_empty()).then(|| groups.join(",")));
+    words.extend(user.system.then(|| "--system".to_owned()));
+    words.push(user.name.to_string());
+    words
+}
+
+/// A home as useradd(8) would make it: the user's own, for nobody else to write, with what /etc/skel has.
+fn make_home(host: &Host, user: &accounts::User) -> Result<()> {
+    let home = PathBuf::from(&user.home);
+    if host.stat(&home)?.is_some() {
+        return Ok(());
+    }
+    host.make_directory(&home, Attributes { mode: 0o755, uid: user.uid, gid: user.gid })?;
+    for name in host.list(Path::new("/etc/skel"))? {
+        let source = Path::new("/etc/skel").join(&name);
+        if host.stat(&source)?.is_some_and(|stat| stat.kind == Kind::File) {
+            let content = host.read(&source)?.unwrap_or_default();
+            host.write(&home.join(&name), &content, Attributes { mode: 0o644, uid: user.uid, gid: user.gid })?;
+        }
+    }
+    Ok(())
+}
+
+fn write_keys(wanted: &User, host: &Host, user: &accounts::User) -> Result<()> {
+    let Some(keys) = &wanted.ssh_authorized_keys else { return Ok(()) };
+    let own = |mode| Attributes { mode, uid: user.uid, gid: user.gid };
+    let folder = PathBuf::from(&user.home).join(".ssh");
+    if host.stat(&folder)?.is_none() {
+        host.make_directory(&folder, own(0o700))?;
+    }
+    host.write(&folder.join("authorized_keys"), keys_file(keys).as_bytes(), own(0o600))
+        .context("sshd would not know the keys")
+}
+
+fn keys_file(keys: &[String]) -> String {
+    keys.iter().map(|key| format!("{}\n", key.trim_end())).collect()
+}

@@ -1,0 +1,123 @@
+//! The boot job: from user-data to a worker at work, in the order of the phases.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use loitsut_profile::order;
+use loitsut_profile::userdata::{self, Document};
+use sd_notify::NotifyState;
+
+use crate::apply::{self, Context};
+use crate::config::Config;
+use crate::document;
+use crate::host::Host;
+use crate::host::lock::Lock;
+use crate::launch;
+use crate::library;
+use crate::metadata::Source;
+use crate::report::{self, Event, Phase, Reporter, State};
+use crate::resolve::Wanted;
+use crate::stop;
+use crate::watch;
+
+/// How long an `apply` that somebody has started by hand may keep the boot waiting.
+const OTHER_AGENT: Duration = Duration::from_secs(1800);
+
+/// Runs the boot job to its end: until the worker has ended, or the agent is asked to stop.
+///
+/// # Errors
+/// A phase failed. It is in the journal and in the status already.
+pub async fn boot() -> Result<()> {
+    let host = Rc::new(Host::here());
+    let mut reporter = Reporter::of_boot(&host);
+    // Before anything is applied: whoever waits for this unit must not wait for a whole profile.
+    sd_notify::notify(&[NotifyState::Ready]).context("systemd cannot be told that the boot job is running")?;
+    let told = story(&host, &mut reporter).await;
+    match &told {
+        Ok(()) => {}
+        Err(_) if stop::is_requested() => reporter.emit(Event::Ended(State::Stopped, None)),
+        Err(error) => {
+            let phase = reporter.status.phase().unwrap_or(Phase::Metadata);
+            reporter.emit(Event::Ended(State::Failed, Some(report::failure(phase, error, &host))));
+        }
+    }
+    if stop::is_requested() { Ok(()) } else { told }
+}
+
+/// metadata -> user-data -> profile -> apply -> launch -> watch
+async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
+    reporter.emit(Event::Phase(Phase::Metadata));
+    let source = Source::detect(host, Config::read(host)?.metadata)?;
+    let metadata = stop::unless_requested(source.fetch(host)).await??;
+
+    reporter.emit(Event::Phase(Phase::UserData));
+    let document = match document::read(metadata.user_data.as_deref().unwrap_or_default())? {
+        document::Read::Ours(document) => document,
+        document::Read::NotOurs(why) => {
+            tracing::info!("nothing to do: the user-data is {why}");
+            reporter.emit(Event::Ended(State::Nothing, None));
+            return Ok(());
+        }
+    };
+    refuse_unsupported(&document)?;
+
+    reporter.emit(Event::Phase(Phase::Profile));
+    let library = library::of_document(Rc::clone(host), &document)?;
+    let resolved = Wanted::by_document(&document, &metadata.identity).resolve(host, &library)?;
+    let launch_id = document.launch.as_ref().map(|launch| launch.id.as_str());
+    reporter.emit(Event::Profile { profile: &resolved.profile, launch: launch_id });
+
+    reporter.emit(Event::Phase(Phase::Apply));
+    let lock = only_agent(host).await?;
+    let context = Context::new(host, document.disposable);
+    apply::apply(&order::steps(&resolved.resources), &context, reporter).await?;
+
+    if let Some((worker, _)) = &resolved.worker {
+        reporter.emit(Event::Phase(Phase::Launch));
+        stop::unless_requested(launch::launch(host, worker, reporter)).await??;
+    }
+    drop(lock);
+    reporter.emit(Event::Ended(State::Ready, None));
+
+    if resolved.worker.is_some() {
+        reporter.emit(Event::Phase(Phase::Watch));
+        watch::watch(host, reporter).await?;
+    }
+    Ok(())
+}
+
+fn refuse_unsupported(document: &Document) -> Result<()> {
+    let keys = userdata::unsupported(document, env!("CARGO_PKG_VERSION"));
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let keys = keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+    bail!(
+        "not supported by loitsut {} yet: {keys}\nhelp: leave it out of the user-data; it is refused because ignoring it \
+         would be worse",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// Waits until no other agent is at work.
+async fn only_agent(host: &Host) -> Result<Lock> {
+    let deadline = tokio::time::Instant::now() + OTHER_AGENT;
+    let mut told = false;
+    loop {
+        if let Some(lock) = host.lock()? {
+            return Ok(lock);
+        }
+        if tokio::time::Instant::now() >= deadline {
+            bail!(
+                "another loitsut has been at work for {} s: `fuser /run/loitsut/lock` names it",
+                OTHER_AGENT.as_secs()
+            );
+        }
+        if !told {
+            tracing::info!("waiting for another loitsut to finish (at most {} s)", OTHER_AGENT.as_secs());
+            told = true;
+        }
+        stop::unless_requested(tokio::time::sleep(Duration::from_secs(1))).await?;
+    }
+}

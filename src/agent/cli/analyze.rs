@@ -1,0 +1,52 @@
+//! `loitsut analyze`: where the time of the boot went.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::host::Host;
+use crate::report::{Status, say};
+
+/// One thing that took time.
+#[derive(Serialize)]
+struct Item {
+    milliseconds: u64,
+    what: String,
+}
+
+/// Lists steps and phases, the slowest first, as systemd-analyze does.
+pub(super) fn blame(json: bool) -> Result<ExitCode> {
+    let status =
+        Status::read(&Host::here())?.context("nothing to analyze: loitsut.service has not run in this boot")?;
+    let mut items = items(&status);
+    items.sort_by_key(|item| std::cmp::Reverse(item.milliseconds));
+    if json {
+        say(&serde_json::to_string_pretty(&items)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for item in items {
+        say(&format!("{:>10}  {}", seconds(item.milliseconds), item.what));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Phases without steps of their own, and the steps of the others; what goes on still is left out.
+fn items(status: &Status) -> Vec<Item> {
+    let phases = status.phases.iter().filter(|report| report.phase.as_str() != "apply");
+    let phases = phases.filter_map(|report| {
+        Some(Item { milliseconds: report.span.duration?, what: format!("phase {}", report.phase.as_str()) })
+    });
+    let steps = status.steps.iter().filter_map(|step| {
+        let outcome = step.outcome.as_deref().unwrap_or("failed");
+        Some(Item { milliseconds: step.span.duration?, what: format!("{} ({}, {outcome})", step.resource, step.layer) })
+    });
+    phases.chain(steps).collect()
+}
+
+fn seconds(milliseconds: u64) -> String {
+    match milliseconds {
+        0..1000 => format!("{milliseconds}ms"),
+        _ => format!("{}.{:03}s", milliseconds / 1000, milliseconds % 1000),
+    }
+}

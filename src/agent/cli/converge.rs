@@ -1,0 +1,123 @@
+//! `loitsut plan` and `loitsut apply`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use anyhow::{Context as _, Result, bail};
+use loitsut_profile::order;
+use loitsut_profile::resolve::Resolved;
+use loitsut_profile::userdata::Document;
+use serde_json::json;
+
+use super::{Target, exit};
+use crate::apply::{self, Context};
+use crate::config::Config;
+use crate::document;
+use crate::host::Host;
+use crate::library;
+use crate::metadata::{Identity, Source};
+use crate::report::{Printer, Reporter, Style, say};
+use crate::resolve::Wanted;
+use crate::stop;
+
+/// Shows what `apply` would change.
+pub(super) async fn plan(target: &Target) -> Result<ExitCode> {
+    let host = Rc::new(Host::here());
+    let (resolved, disposable) = resolve(&host, target).await?;
+    let mut reporter = reporter(&host, target);
+    let context = Context::new(&host, disposable);
+    let planned = apply::plan(&order::steps(&resolved.resources), &context, &mut reporter).await;
+    finish(&reporter, &resolved, target);
+    planned?;
+    Ok(if reporter.status.count("differs") > 0 { exit::two() } else { ExitCode::SUCCESS })
+}
+
+/// Makes it so.
+pub(super) async fn apply(target: &Target) -> Result<ExitCode> {
+    let host = Rc::new(Host::here());
+    if !nix::unistd::geteuid().is_root() {
+        bail!("`loitsut apply` changes the system: run it as root (`loitsut plan` only looks)");
+    }
+    let (resolved, disposable) = resolve(&host, target).await?;
+    let Some(_lock) = host.lock()? else {
+        bail!(
+            "another loitsut is at work: `loitsut status --wait` waits for a boot, `fuser /run/loitsut/lock` names it"
+        );
+    };
+    let mut reporter = reporter(&host, target);
+    let context = Context::new(&host, disposable);
+    let applied = apply::apply(&order::steps(&resolved.resources), &context, &mut reporter).await;
+    finish(&reporter, &resolved, target);
+    applied?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn reporter<'a>(host: &'a Host, target: &Target) -> Reporter<'a> {
+    Reporter::of_command(host, Printer::new(if target.json { Style::Silent } else { Style::Lines }))
+}
+
+/// What the machine is to have, and whether it is thrown away after use.
+async fn resolve(host: &Rc<Host>, target: &Target) -> Result<(Resolved, bool)> {
+    let (document, identity) = document(host, target).await?;
+    let library = match (&target.profiles, &document) {
+        (Some(folder), _) => library::in_folder(Rc::clone(host), folder)?,
+        (None, Some(document)) => library::of_document(Rc::clone(host), document)?,
+        (None, None) => library::on_image(Rc::clone(host))?,
+    };
+    let mut wanted = match (&document, &target.profile) {
+        (Some(document), _) => Wanted::by_document(document, &identity),
+        (None, Some(profile)) => Wanted::by_name(profile),
+        (None, None) => bail!("neither a profile nor user-data"),
+    };
+    if let Some(profile) = &target.profile {
+        wanted.profile = profile;
+    }
+    wanted.overrides.command_line = target.params.iter().cloned().collect();
+    let disposable = document.as_ref().is_some_and(|document| document.disposable);
+    Ok((wanted.resolve(host, &library)?, disposable))
+}
+
+/// The document, if there is to be one: of a file, or of the metadata service when nothing else is named.
+async fn document(host: &Host, target: &Target) -> Result<(Option<Box<Document>>, Identity)> {
+    let (bytes, identity) = match (&target.user_data, &target.profile) {
+        (Some(file), _) => (read(host, file)?, Identity::default()),
+        (None, Some(_)) => return Ok((None, Identity::default())),
+        (None, None) => {
+            let source = Source::detect(host, Config::read(host)?.metadata)?;
+            let metadata = stop::unless_requested(source.fetch(host)).await??;
+            (metadata.user_data.unwrap_or_default(), metadata.identity)
+        }
+    };
+    match document::read(&bytes)? {
+        document::Read::Ours(document) => Ok((Some(document), identity)),
+        document::Read::NotOurs(why) => bail!("there is nothing to apply: the user-data is {why}"),
+    }
+}
+
+fn read(host: &Host, file: &Path) -> Result<Vec<u8>> {
+    host.read(&std::path::absolute(file)?)?.with_context(|| format!("there is no file {}", file.display()))
+}
+
+fn finish(reporter: &Reporter<'_>, resolved: &Resolved, target: &Target) {
+    let status = &reporter.status;
+    if target.json {
+        let left_out: Vec<_> = resolved
+            .left_out
+            .iter()
+            .map(|left| json!({ "type": left.kind, "layer": left.layer.as_str(), "place": left.place.to_string() }))
+            .collect();
+        say(&json!({ "profile": resolved.profile, "steps": status.steps, "left_out": left_out }).to_string());
+        return;
+    }
+    for left in &resolved.left_out {
+        say(&format!("left out  {} ({}, {}): needs a launch", left.kind, left.layer, left.place));
+    }
+    let (all, differing, changed) = (status.steps.len(), status.count("differs"), status.count("changed"));
+    let summary = match (differing, changed) {
+        (0, 0) => "nothing to change".to_owned(),
+        (0, changed) => format!("{changed} changed"),
+        (differing, _) => format!("{differing} would change"),
+    };
+    say(&format!("profile {}: {all} steps, {summary}", resolved.profile));
+}

@@ -1,0 +1,35 @@
+//! User-data read: ours, or somebody else's.
+
+use anyhow::Result;
+use loitsut_profile::userdata::{self, Decoded, Document};
+
+/// What user-data is.
+pub enum Read {
+    /// A document.
+    Ours(Box<Document>),
+    /// Something else; completes "the user-data is …".
+    NotOurs(&'static str),
+}
+
+/// Decodes, parses and checks user-data.
+///
+/// # Errors
+/// It is ours, and cannot be decoded or does not hold.
+pub fn read(bytes: &[u8]) -> Result<Read> {
+    match userdata::decode(bytes)? {
+        Decoded::NotOurs(why) => Ok(Read::NotOurs(why)),
+        Decoded::Ours(text) => {
+            // Before the rest, which another version may not know.
+            if let Some(agent) = text.preamble()?.agent
+                && agent.version.as_str() != env!("CARGO_PKG_VERSION")
+            {
+                anyhow::bail!(
+                    "the user-data asks for loitsut {}, and this is {}: fetching another version is not supported yet",
+                    agent.version,
+                    env!("CARGO_PKG_VERSION")
+                );
+            }
+            Ok(Read::Ours(Box::new(text.document()?)))
+        }
+    }
+}

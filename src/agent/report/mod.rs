@@ -1,0 +1,207 @@
+//! One stream of reports, and where it goes: the journal, the status file, a terminal.
+
+mod print;
+mod status;
+
+use std::time::Instant;
+
+use loitsut_profile::order::Step;
+
+pub use print::{Printer, Style, say};
+pub use status::{Failure, Phase, State, Status, WorkerReport, WorkerState};
+
+use crate::apply::Difference;
+use crate::host::Host;
+use crate::host::process::ProcessError;
+
+/// Something that happened.
+pub enum Event<'a> {
+    /// The next phase of a boot begins.
+    Phase(Phase),
+    /// It is known what this machine is to become.
+    Profile {
+        /// Name of the profile.
+        profile: &'a str,
+        /// Id of the launch, if the user-data has one.
+        launch: Option<&'a str>,
+    },
+    /// A step is looked at.
+    StepStarted(&'a StepName),
+    /// A step is done.
+    StepDone(&'a StepName, Outcome),
+    /// The worker is in another state.
+    Worker(WorkerReport),
+    /// The end of the boot, good or bad.
+    Ended(State, Option<Failure>),
+}
+
+/// How a step ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// There was no drift.
+    Unchanged,
+    /// There is drift, and nothing was touched.
+    Differs(Difference),
+    /// There was drift, and it is gone.
+    Changed(Difference),
+}
+
+impl Outcome {
+    /// Of a look.
+    pub fn planned(difference: Option<Difference>) -> Self {
+        difference.map_or(Self::Unchanged, Self::Differs)
+    }
+
+    /// Of an application.
+    pub fn applied(difference: Option<Difference>) -> Self {
+        difference.map_or(Self::Unchanged, Self::Changed)
+    }
+
+    /// In one word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Differs(_) => "differs",
+            Self::Changed(_) => "changed",
+        }
+    }
+
+    /// What differed, if something did.
+    pub fn difference(&self) -> Option<&Difference> {
+        match self {
+            Self::Unchanged => None,
+            Self::Differs(difference) | Self::Changed(difference) => Some(difference),
+        }
+    }
+}
+
+/// A step as reports name it; without secrets.
+#[derive(Clone, Debug)]
+pub struct StepName {
+    /// Title of the resource.
+    pub resource: String,
+    /// The layers that want it, each once.
+    pub layer: String,
+    /// Where that is written.
+    pub place: String,
+}
+
+impl StepName {
+    /// Of this step.
+    pub fn of(step: &Step, host: &Host) -> Self {
+        Self {
+            resource: host.masked(&step.resource.title()),
+            layer: listed(step.planned.iter().map(|planned| planned.layer.to_string())),
+            place: listed(step.planned.iter().map(|planned| planned.place.to_string())),
+        }
+    }
+}
+
+/// A step that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{} of the layer `{}` ({}): {error:#}", .step.resource, .step.layer, .step.place)]
+pub struct StepFailure {
+    /// Which.
+    pub step: StepName,
+    /// Why.
+    pub error: anyhow::Error,
+}
+
+fn listed(texts: impl Iterator<Item = String>) -> String {
+    let mut list: Vec<String> = texts.collect();
+    list.dedup();
+    list.join(", ")
+}
+
+/// What a failure was: of a phase, or of a step of it.
+pub fn failure(phase: Phase, error: &anyhow::Error, host: &Host) -> Failure {
+    let step = error.downcast_ref::<StepFailure>();
+    let cause = step.map_or(error, |failed| &failed.error);
+    let (exit_code, output) = match cause.downcast_ref::<ProcessError>() {
+        Some(ProcessError::Failed { status, tail, .. }) => (status.code(), tail.clone()),
+        Some(ProcessError::TimedOut { tail, .. }) => (None, tail.clone()),
+        _ => (None, Vec::new()),
+    };
+    Failure {
+        class: phase,
+        message: host.masked(&format!("{error:#}")),
+        layer: step.map(|failed| failed.step.layer.clone()),
+        resource: step.map(|failed| failed.step.resource.clone()),
+        place: step.map(|failed| failed.step.place.clone()),
+        exit_code,
+        output,
+    }
+}
+
+/// Where reports go.
+pub struct Reporter<'a> {
+    host: &'a Host,
+    /// Everything so far, in one value.
+    pub status: Status,
+    started: Instant,
+    /// Whether the status file is kept; only the boot does that.
+    file: bool,
+    printer: Option<Printer>,
+}
+
+impl<'a> Reporter<'a> {
+    /// For a boot: the journal and the status file.
+    pub fn of_boot(host: &'a Host) -> Self {
+        Self { host, status: Status::new(), started: Instant::now(), file: true, printer: None }
+    }
+
+    /// For a command that somebody typed.
+    pub fn of_command(host: &'a Host, printer: Printer) -> Self {
+        Self { host, status: Status::new(), started: Instant::now(), file: false, printer: Some(printer) }
+    }
+
+    /// Tells everybody.
+    pub fn emit(&mut self, event: Event<'_>) {
+        self.status.fold(&event, self.started.elapsed());
+        log(&event);
+        if let Some(printer) = &mut self.printer {
+            printer.print(&event);
+        }
+        if self.file
+            && let Err(error) = self.status.write(self.host)
+        {
+            tracing::warn!("the status cannot be written: {error}");
+        }
+    }
+}
+
+/// The journal, by fields that `journalctl LOITSUT_PHASE=apply` and its like can ask for.
+fn log(event: &Event<'_>) {
+    match event {
+        Event::Phase(phase) => tracing::info!(loitsut_phase = phase.as_str(), "{}", phase.as_str()),
+        Event::Profile { profile, launch } => {
+            tracing::info!(loitsut_profile = profile, loitsut_launch = launch.unwrap_or_default(), "profile {profile}");
+        }
+        Event::StepStarted(_) => {}
+        Event::StepDone(step, outcome) => {
+            let resource = &step.resource;
+            let drift = outcome.difference().map(|difference| format!(": {}", difference.line)).unwrap_or_default();
+            tracing::info!(
+                loitsut_resource = resource,
+                loitsut_layer = step.layer,
+                loitsut_outcome = outcome.word(),
+                "{} {resource}{drift}",
+                outcome.word()
+            );
+        }
+        Event::Worker(worker) => {
+            tracing::info!(loitsut_worker = worker.state.as_str(), "worker {}", worker.state.as_str());
+        }
+        Event::Ended(state, Some(failure)) => tracing::error!(
+            loitsut_state = state.as_str(),
+            loitsut_phase = failure.class.as_str(),
+            loitsut_layer = failure.layer.as_deref().unwrap_or_default(),
+            loitsut_resource = failure.resource.as_deref().unwrap_or_default(),
+            loitsut_exit_code = failure.exit_code,
+            "{} failed: {}",
+            failure.class.as_str(),
+            failure.message
+        ),
+        Event::Ended(state, None) => tracing::info!(loitsut_state = state.as_str(), "{}", state.as_str()),
+    }
+}

@@ -1,0 +1,294 @@
+//! The status of a boot: a value that every event changes, and a file that `loitsut status` reads.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use super::Event;
+use crate::host::Host;
+use crate::host::files::{Attributes, FileError};
+
+/// Where the status of the running boot is.
+const STATUS: &str = "/run/loitsut/status.json";
+
+/// The phases of a boot, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The metadata service is asked.
+    Metadata,
+    /// User-data is decoded and checked.
+    UserData,
+    /// Profile and layers are resolved.
+    Profile,
+    /// Resources are checked and applied.
+    Apply,
+    /// The worker is started, and waited for.
+    Launch,
+    /// The worker is at work.
+    Watch,
+}
+
+impl Phase {
+    /// As in the journal and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Metadata => "metadata",
+            Self::UserData => "user-data",
+            Self::Profile => "profile",
+            Self::Apply => "apply",
+            Self::Launch => "launch",
+            Self::Watch => "watch",
+        }
+    }
+}
+
+/// Where a boot stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// On its way.
+    InProgress,
+    /// Everything is applied and the worker, if there is one, is ready.
+    Ready,
+    /// It failed, or the worker did.
+    Failed,
+    /// There is no user-data for loitsut.
+    Nothing,
+    /// Ended as it was asked to.
+    Stopped,
+}
+
+impl State {
+    /// As in the journal and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InProgress => "in-progress",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+            Self::Nothing => "nothing",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// One phase or step, and its time in milliseconds since the boot job began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Span {
+    /// When it began.
+    pub start: u64,
+    /// How long it took; absent while it goes on.
+    pub duration: Option<u64>,
+}
+
+/// A phase, timed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PhaseReport {
+    /// Which.
+    pub phase: Phase,
+    /// When.
+    #[serde(flatten)]
+    pub span: Span,
+}
+
+/// A step, timed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Title of the resource.
+    pub resource: String,
+    /// The layers that want it.
+    pub layer: String,
+    /// `unchanged`, `differs` or `changed`; absent while it goes on and when it failed.
+    pub outcome: Option<String>,
+    /// What differed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<String>,
+    /// A unified diff of what differed, if there is one to show.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
+    /// When.
+    #[serde(flatten)]
+    pub span: Span,
+}
+
+/// States of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkerState {
+    /// Started, not ready yet.
+    Starting,
+    /// Ready.
+    Ready,
+    /// Between two starts.
+    Restarting,
+    /// Ended by itself, with success.
+    Exited,
+    /// Ended otherwise.
+    Failed,
+}
+
+impl WorkerState {
+    /// As in the journal and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Restarting => "restarting",
+            Self::Exited => "exited",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerReport {
+    /// Its state.
+    pub state: WorkerState,
+    /// systemd's word for how it ended: `exit-code`, `oom-kill`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+}
+
+/// What failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The phase it failed in.
+    pub class: Phase,
+    /// The whole message.
+    pub message: String,
+    /// The layer, if a resource failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer: Option<String>,
+    /// The resource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// Where it is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// Exit code of the program that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The last lines it printed, at most 50.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub output: Vec<String>,
+}
+
+/// Everything that `loitsut status` and `loitsut analyze` tell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the agent.
+    pub version: String,
+    /// When the boot job began, in seconds since 1970.
+    pub started: u64,
+    /// Where it stands.
+    pub state: State,
+    /// The profile, once it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// The launch, if the user-data names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub launch: Option<String>,
+    /// Phases so far.
+    pub phases: Vec<PhaseReport>,
+    /// Steps so far.
+    pub steps: Vec<StepReport>,
+    /// The worker, once it is started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerReport>,
+    /// What failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+impl Status {
+    /// Of a boot that begins now.
+    pub fn new() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").into(),
+            started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            state: State::InProgress,
+            profile: None,
+            launch: None,
+            phases: Vec::new(),
+            steps: Vec::new(),
+            worker: None,
+            failure: None,
+        }
+    }
+
+    /// Takes in what happened, `at` after the start.
+    pub fn fold(&mut self, event: &Event<'_>, at: Duration) {
+        let now = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        match event {
+            Event::Phase(phase) => {
+                self.end_phase(now);
+                self.phases.push(PhaseReport { phase: *phase, span: Span { start: now, duration: None } });
+            }
+            Event::Profile { profile, launch } => {
+                self.profile = Some((*profile).to_owned());
+                self.launch = launch.map(str::to_owned);
+            }
+            Event::StepStarted(step) => self.steps.push(StepReport {
+                resource: step.resource.clone(),
+                layer: step.layer.clone(),
+                outcome: None,
+                drift: None,
+                diff: None,
+                span: Span { start: now, duration: None },
+            }),
+            Event::StepDone(_, outcome) => {
+                if let Some(step) = self.steps.last_mut() {
+                    step.outcome = Some(outcome.word().into());
+                    step.drift = outcome.difference().map(|difference| difference.line.clone());
+                    step.diff = outcome.difference().and_then(|difference| difference.diff.clone());
+                    step.span.duration = Some(now - step.span.start);
+                }
+            }
+            Event::Worker(worker) => self.worker = Some(worker.clone()),
+            Event::Ended(state, failure) => {
+                self.state = *state;
+                self.failure.clone_from(failure);
+                if *state != State::Ready {
+                    self.end_phase(now);
+                }
+            }
+        }
+    }
+
+    fn end_phase(&mut self, now: u64) {
+        if let Some(last) = self.phases.last_mut().filter(|last| last.span.duration.is_none()) {
+            last.span.duration = Some(now - last.span.start);
+        }
+    }
+
+    /// How many steps had this outcome.
+    pub fn count(&self, outcome: &str) -> usize {
+        self.steps.iter().filter(|step| step.outcome.as_deref() == Some(outcome)).count()
+    }
+
+    /// The phase it is in, or ended in.
+    pub fn phase(&self) -> Option<Phase> {
+        self.phases.last().map(|report| report.phase)
+    }
+
+    /// Puts it where [`Status::read`] finds it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, host: &Host) -> Result<(), FileError> {
+        let text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        host.write(Path::new(STATUS), &text, Attributes::PUBLIC)
+    }
+
+    /// The status of this boot; `None` before the boot job has begun.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is of another version.
+    pub fn read(host: &Host) -> Result<Option<Self>> {
+        let Some(text) = host.read(Path::new(STATUS))? else { return Ok(None) };
+        serde_json::from_slice(&text).map(Some).with_context(|| format!("{STATUS} is not a status of this version"))
+    }
+}
