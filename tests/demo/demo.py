@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +25,13 @@ BUILDER = "hello-boost"
 BOOT_SECONDS = 900  # a first run downloads everything
 BUILD_SECONDS = 300
 
+NEXT = """\
+What to try next:
+  make demo DEMO_KEEP=1         the same, kept running: look at the master's pages, and around inside the instance
+  profiles/layers/deps/         add a layer of your own, name it in profiles/cpp.toml, and run this again
+  dist/loitsut lint profiles    what is wrong in a profile, with file, line and help, before any machine sees it
+  packaging/master/master.cfg   the master that has just built; begin yours with it"""
+
 
 def main() -> int:
     began = time.monotonic()
@@ -38,6 +46,8 @@ def main() -> int:
         say(f"{'done' if successful else 'failed'} after {time.monotonic() - began:.0f} s")
         if "DEMO_KEEP" in os.environ:
             _keep(machine, buildbot)
+        elif successful:
+            print(NEXT)
         say("stopping the instance and the master")
     return 0 if successful else 1
 
@@ -68,8 +78,9 @@ def _boot(machine: Instance) -> bool:
     """Follow the boot, as the instance's journal tells it, until the worker is ready or the boot has failed."""
     machine.wait_until_reachable()
     with machine.running("journalctl", "--follow", "--lines=all", "--output=cat", "--unit=loitsut.service"):
-        status = machine.run("loitsut", "status", "--wait", timeout=BOOT_SECONDS)
+        status = machine.run("loitsut", "status", "--wait", timeout=BOOT_SECONDS, stdout=subprocess.PIPE)
     if status.returncode != 0:
+        print(status.stdout, end="")
         machine.run("journalctl", "--no-pager", "--lines=50", "--unit=loitsut-worker.service")
     return status.returncode == 0
 
@@ -85,10 +96,10 @@ def _build(buildbot: Master) -> bool:
 
 
 def _look_inside(machine: Instance) -> bool:
-    """What one asks next: where the time went, and whether applying again changes anything."""
-    for command in (["loitsut", "status"], ["loitsut", "analyze", "blame"], ["loitsut", "apply"]):
-        say(f"in the instance: {' '.join(command)}")
-        if machine.run(*command).returncode != 0:
+    """Where the time went, and whether anything is left to do; `plan` fails if there is."""
+    for command in (["status"], ["analyze", "blame"], ["plan"], ["apply"]):
+        say(f"in the instance: loitsut {' '.join(command)}")
+        if machine.run("loitsut", *command).returncode != 0:
             return False
     return True
 

@@ -7,6 +7,9 @@ from .paths import DIST, REPO
 
 UNITS = Path("usr/lib/systemd/system")
 
+# Containers have EC2's metadata service and none of the marks of its machines: where it is has to be said.
+ENDPOINT = "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://169.254.169.254"
+
 
 def bake(layer: Path) -> Path:
     """Fill a directory with the agent, its units, and the shipped profiles, as they are now."""
@@ -16,6 +19,9 @@ def bake(layer: Path) -> Path:
     wants = layer / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir(parents=True)
     (wants / "loitsut.service").symlink_to(f"/{UNITS}/loitsut.service")
+    drop_in = layer / "etc/systemd/system/loitsut.service.d/metadata.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text(f"[Service]\nEnvironment={ENDPOINT}\n")
     for file in (REPO / "profiles").rglob("*"):
         if file.is_file():
             _copy(file, layer / "usr/share/loitsut/profiles" / file.relative_to(REPO / "profiles"), 0o644)

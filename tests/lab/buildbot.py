@@ -65,7 +65,7 @@ class Master:
                 return False
             finished = [step for step in self.steps(builds[0]) if step["complete"]]
             for step in finished[told:]:
-                on_step(f"{step['name']}: {step['state_string']}")
+                on_step(f"step {step['name']}: {RESULTS[step['results']]}")
             told = len(finished)
             return builds[0]["complete"]
         _wait(complete, seconds, f"the build did not end; see {self.directory}/twistd.log")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .bake import ENDPOINT
 from .paths import BASE, DIST, PYTHON_CACHE, PYTHON_CACHE_INSIDE
 
 DRIVER = DIST / "loitsut-driver"
@@ -27,7 +28,7 @@ class Instance:
 
     def command(self, *command: str) -> list[str]:
         """The host's command line that runs this one inside."""
-        return [str(DRIVER), "nspawn", "exec", self.launch, "--", *command]
+        return [str(DRIVER), "nspawn", "exec", self.launch, "--", "env", ENDPOINT, *command]
 
     def run(self, *command: str, **options: Any) -> subprocess.CompletedProcess:
         """Run a command inside, as root."""
