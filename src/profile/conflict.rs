@@ -3,38 +3,51 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::Diagnostic;
-use crate::resource::Resource;
+use crate::resource::{Claim, Resource};
 use crate::source::Place;
 
+/// A resource, and when and where it is wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish<'a> {
+    pub(crate) resource: &'a Resource,
+    /// Its `when`, as long as that is not decided.
+    pub(crate) when: Option<&'a str>,
+    pub(crate) place: &'a Place,
+}
+
 /// Every conflict between resources that can hold at the same time: those with an equal `when`, or of which one has
-/// none. Once `when` is decided, none is given.
-pub(crate) fn between<'a>(
-    resources: impl Iterator<Item = (&'a Resource, Option<&'a str>, &'a Place)>,
-) -> Vec<Diagnostic> {
+/// none.
+pub(crate) fn between<'a>(wishes: impl Iterator<Item = Wish<'a>>) -> Vec<Diagnostic> {
     let mut found: Vec<Diagnostic> = Vec::new();
-    let mut wants: BTreeMap<(String, &str), Vec<(String, Option<&str>, &Place)>> = BTreeMap::new();
-    for (resource, when, place) in resources {
-        for claim in resource.claims() {
-            let others = wants.entry((claim.subject.clone(), claim.aspect)).or_default();
-            let meets =
-                |other: &&(String, Option<&str>, &Place)| when.is_none() || other.1.is_none() || when == other.1;
-            if let Some((value, _, first)) = others.iter().filter(meets).find(|(value, ..)| *value != claim.value) {
-                let known =
-                    |d: &Diagnostic| d.place.as_ref() == Some(place) && d.related.iter().any(|(p, _)| p == *first);
-                if !found.iter().any(known) {
-                    found.push(report(&claim.subject, claim.aspect, (&claim.value, place), (value, first)));
+    let mut by_thing: BTreeMap<(String, &str), Vec<(String, Wish<'_>)>> = BTreeMap::new();
+    for wish in wishes {
+        for claim in wish.resource.claims() {
+            let others = by_thing.entry((claim.subject.clone(), claim.aspect)).or_default();
+            let meets = |other: &Wish<'_>| wish.when.is_none() || other.when.is_none() || wish.when == other.when;
+            let differs = others.iter().find(|(value, other)| *value != claim.value && meets(other));
+            if let Some((value, first)) = differs {
+                let conflict = report(&claim, wish.place, value, first.place);
+                // Two files that differ in content mostly differ in more: said once.
+                if !found.iter().any(|known| is_between_the_same(known, &conflict)) {
+                    found.push(conflict);
                 }
             }
-            others.push((claim.value, when, place));
+            others.push((claim.value, wish));
         }
     }
     found
 }
 
-fn report(subject: &str, aspect: &str, second: (&str, &Place), first: (&str, &Place)) -> Diagnostic {
-    Diagnostic::at(second.1.clone(), format!("conflict: two resources want {subject} differently"))
-        .label(format!("{aspect}: {}", short(second.0)))
-        .related(first.1.clone(), format!("{aspect}: {}", short(first.0)))
+fn is_between_the_same(one: &Diagnostic, other: &Diagnostic) -> bool {
+    let first = |diagnostic: &Diagnostic| diagnostic.related.first().map(|(place, _)| place.clone());
+    one.place == other.place && first(one) == first(other)
+}
+
+fn report(claim: &Claim, place: &Place, first_value: &str, first: &Place) -> Diagnostic {
+    let Claim { subject, aspect, value } = claim;
+    Diagnostic::at(place.clone(), format!("conflict: two resources want {subject} differently"))
+        .label(format!("{aspect}: {}", short(value)))
+        .related(first.clone(), format!("{aspect}: {}", short(first_value)))
         .help("leave one of them out, make them alike, or let a `when` keep them apart")
 }
 

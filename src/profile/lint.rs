@@ -1,6 +1,6 @@
 //! Profiles and layers checked without a machine.
 
-use crate::conflict;
+use crate::conflict::{self, Wish};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::facts::{Binding, Facts};
 use crate::graph;
@@ -79,9 +79,10 @@ fn check(library: &Library, layers: &[Layer<'_>], mut params: Params, found: &mu
         }
     }
     one_worker(layers, found);
-    let all = resources
-        .iter()
-        .map(|(resource, entry)| (resource, entry.when.as_ref().map(|(when, _)| when.as_str()), &entry.place));
+    let all = resources.iter().map(|(resource, entry)| {
+        let when = entry.when.as_ref().map(|(when, _)| when.as_str());
+        Wish { resource, when, place: &entry.place }
+    });
     found.extend(conflict::between(all));
 }
 

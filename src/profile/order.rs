@@ -40,5 +40,5 @@ fn together(planned: Vec<Planned>) -> Option<Step> {
             wanted.extend(new);
         }
     }
-    (!planned.is_empty()).then(|| Step { resource: Resource::Packages(Packages { wanted }), planned })
+    (!planned.is_empty()).then_some(Step { resource: Resource::Packages(Packages { wanted }), planned })
 }

@@ -42,10 +42,27 @@ impl Renderer<'_> {
             }
             Ok::<(), ()>(())
         });
+        self.keep_secrets_from_arguments(entry, &mut found);
         if let Some((names, place)) = self.asked_elsewhere(entry) {
             self.ask(names, &place, &mut phase, &mut found);
         }
         Diagnostics::none_in(found).map(|()| phase)
+    }
+
+    /// Everybody on a machine can read the arguments of every process.
+    fn keep_secrets_from_arguments(&self, entry: &Entry<'_>, found: &mut Vec<Diagnostic>) {
+        let table = entry.table.get_ref();
+        let lists = ["command", "unless"].into_iter().filter_map(|key| table.get(key)?.get_ref().as_array());
+        for (word, span) in lists.flatten().filter_map(|word| Some((word.get_ref().as_str()?, word.span()))) {
+            let names = self.engine.names(word).unwrap_or_default();
+            if let Some(secret) = names.iter().find(|name| self.scope.is_secret(name)) {
+                let place = narrow(&at(entry, span), secret);
+                found.push(
+                    Diagnostic::at(place, format!("`{secret}` is secret, and arguments are not"))
+                        .help("pass it by `environment`, or by a `file` with mode = \"0600\""),
+                );
+            }
+        }
     }
 
     /// What an entry asks for outside its own texts: a script's variables, the templates of a bundled `source`.

@@ -1,6 +1,6 @@
 //! A profile resolved: its layers in order, its parameters with values, its resources typed and rendered.
 
-use crate::conflict;
+use crate::conflict::{self, Wish};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::facts::{Binding, Facts};
 use crate::graph;
@@ -101,7 +101,10 @@ pub fn resolve(request: &Request<'_>) -> Result<Resolved, Diagnostics> {
     }
     one_worker(&layers, &mut found);
     Diagnostics::none_in(found)?;
-    let all = resolved.resources.iter().map(|planned| (&planned.resource, None, &planned.place));
+    let all = resolved.resources.iter().map(|planned| {
+        let Planned { resource, place, .. } = planned;
+        Wish { resource, when: None, place }
+    });
     Diagnostics::none_in(conflict::between(all))?;
     Ok(resolved)
 }

@@ -121,6 +121,15 @@ impl Scope<'_> {
         }
     }
 
+    /// Whether a variable holds a secret.
+    pub(crate) fn is_secret(&self, variable: &str) -> bool {
+        match variable.split_once('.') {
+            Some(("params", name)) => self.params.get(name).is_some_and(|param| param.declaration.secret),
+            Some(("worker", field)) => field == "password",
+            _ => variable == "worker",
+        }
+    }
+
     fn phase_of_param(&self, name: &str) -> Result<Phase, (String, String)> {
         let reachable = self.params.get(name).filter(|_| self.in_reach.contains(name));
         match (reachable, self.params.get(name)) {

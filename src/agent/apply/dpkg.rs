@@ -8,7 +8,7 @@ use std::rc::Rc;
 use loitsut_profile::resource::Wanted;
 
 use crate::host::Host;
-use crate::host::files::FileError;
+use crate::host::file_error::FileError;
 
 const STATUS: &str = "/var/lib/dpkg/status";
 

@@ -20,7 +20,7 @@ use loitsut_profile::resource::Resource;
 
 use crate::host::Host;
 use crate::host::cache::Downloads;
-use crate::report::{Event, Outcome, Reporter, StepFailure, StepName};
+use crate::report::{Difference, Event, Outcome, Reporter, StepFailure, StepName};
 
 /// What resources need to be checked and applied.
 pub struct Context<'a> {
@@ -69,15 +69,6 @@ trait Converge {
 
     /// Removes exactly this drift.
     async fn apply(&self, context: &Context<'_>, drift: Self::Drift) -> Result<()>;
-}
-
-/// The drift of one step, for people.
-#[derive(Debug)]
-pub struct Difference {
-    /// In a line.
-    pub line: String,
-    /// A unified diff, where contents differ.
-    pub diff: Option<String>,
 }
 
 /// Looks at every step and touches nothing.

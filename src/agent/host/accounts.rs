@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Host;
-use super::files::FileError;
+use super::file_error::FileError;
 
 /// A line of /etc/passwd.
 #[derive(Clone, Debug, PartialEq, Eq)]

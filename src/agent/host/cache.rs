@@ -6,7 +6,7 @@ use loitsut_profile::sha256::Sha256;
 use tokio::sync::OnceCell;
 
 use super::Host;
-use super::files::FileError;
+use super::file_error::FileError;
 use super::http::{Download, GaveUp, Http, HttpError, Retry, SetupError};
 use super::walk::Missing;
 

@@ -46,6 +46,9 @@ pub(crate) fn is_link_local(address: IpAddr) -> bool {
     }
 }
 
+/// A resolver, and the text of the resolv.conf that it was made by.
+type Current = (Vec<u8>, TokioResolver);
+
 /// The resolver of the agent's HTTP clients.
 #[derive(Clone)]
 pub(crate) struct Dns {
@@ -53,7 +56,7 @@ pub(crate) struct Dns {
     port: u16,
     link_local: bool,
     /// The resolver and the text of the resolv.conf that it was made from: kept for its cache and connections.
-    current: Arc<Mutex<Option<(Vec<u8>, TokioResolver)>>>,
+    current: Arc<Mutex<Option<Current>>>,
 }
 
 impl Dns {

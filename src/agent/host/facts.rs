@@ -6,7 +6,7 @@ use std::path::Path;
 use loitsut_profile::facts::{Facts, Instance, Os};
 
 use super::Host;
-use super::files::FileError;
+use super::file_error::FileError;
 
 impl Host {
     /// What templates may ask about the machine.

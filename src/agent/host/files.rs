@@ -9,47 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use loitsut_profile::sha256::Sha256;
-use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, fsync, symlinkat, unlinkat};
 use sha2::Digest as _;
 
 use super::Host;
+use super::file_error::FileError;
 use super::walk::{Entry, Missing};
-
-/// What went wrong with a file.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {path}: {problem}")]
-pub struct FileError {
-    action: &'static str,
-    path: PathBuf,
-    problem: String,
-}
-
-impl FileError {
-    /// Completes "cannot `action` `path`: `problem`".
-    pub fn new(action: &'static str, path: &Path, problem: impl Into<String>) -> Self {
-        Self { action, path: path.to_owned(), problem: problem.into() }
-    }
-
-    fn errno(action: &'static str, path: &Path, errno: Errno) -> Self {
-        let hint = match errno {
-            Errno::EPERM => " (immutable? `lsattr` shows it, `chattr -i` ends it)",
-            Errno::ENOSPC => " (blocks: `df`, inodes: `df -i`)",
-            Errno::EROFS => " (`mount -o remount,rw` would change that)",
-            _ => "",
-        };
-        Self::new(action, path, format!("{}{hint}", errno.desc()))
-    }
-
-    fn io(action: &'static str, path: &Path, error: &io::Error) -> Self {
-        match error.raw_os_error() {
-            Some(code) => Self::errno(action, path, Errno::from_raw(code)),
-            None => Self::new(action, path, error.to_string()),
-        }
-    }
-}
 
 /// What kind of thing a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use nix::fcntl::{Flock, FlockArg, OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::Host;
-use super::files::FileError;
+use super::file_error::FileError;
 use super::walk::Missing;
 
 /// Held by the agent that is at work.

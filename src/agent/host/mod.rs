@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod cache;
 pub mod dns;
 pub mod facts;
+pub mod file_error;
 pub mod files;
 pub mod http;
 pub mod lock;

@@ -11,7 +11,7 @@ use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstatat, mkdirat};
 
 use super::Host;
-use super::files::FileError;
+use super::file_error::FileError;
 
 /// As many links as the kernel follows (path_resolution(7)).
 const MOST_LINKS: usize = 40;

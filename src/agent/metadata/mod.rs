@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::host::Host;
-use crate::host::files::FileError;
+use crate::host::file_error::FileError;
 use crate::host::http::{GaveUp, HttpError, SetupError};
 
 pub(crate) use service::Service;

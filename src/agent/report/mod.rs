@@ -10,7 +10,6 @@ use loitsut_profile::order::Step;
 pub use print::{Printer, Style, say};
 pub use status::{Failure, Phase, State, Status, WorkerReport, WorkerState};
 
-use crate::apply::Difference;
 use crate::host::Host;
 use crate::host::process::ProcessError;
 
@@ -33,6 +32,15 @@ pub enum Event<'a> {
     Worker(WorkerReport),
     /// The end of the boot, good or bad.
     Ended(State, Option<Failure>),
+}
+
+/// The drift of one step, for people.
+#[derive(Debug)]
+pub struct Difference {
+    /// In a line.
+    pub line: String,
+    /// A unified diff, where contents differ.
+    pub diff: Option<String>,
 }
 
 /// How a step ended.

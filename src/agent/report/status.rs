@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Event;
 use crate::host::Host;
-use crate::host::files::{Attributes, FileError};
+use crate::host::file_error::FileError;
+use crate::host::files::Attributes;
 
 /// Where the status of the running boot is.
 const STATUS: &str = "/run/loitsut/status.json";

@@ -6,6 +6,7 @@ mod machine;
 mod metadata;
 mod network;
 mod protocol;
+mod range;
 mod state;
 mod supervisor;
 mod uplink;

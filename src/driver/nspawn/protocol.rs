@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::network::Range;
+use super::range::Range;
 
 /// `start`: one launch of one instance. Asking again with the same launch answers the same instance.
 #[derive(Deserialize, Serialize)]

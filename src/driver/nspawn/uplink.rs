@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::network::{PREFIX, Range};
+use super::range::{PREFIX, Range};
 use crate::process::{feed, run};
 
 const TABLE: &str = "loitsut_nspawn";

@@ -77,14 +77,14 @@ pub(crate) fn typed<'de, T: Deserialize<'de>>(table: Spanned<DeTable<'de>>) -> R
     Ok(T::deserialize(value.into_deserializer())?)
 }
 
+/// What is called with a text and its span.
+type Visit<'v, E> = dyn FnMut(&mut Cow<'_, str>, Range<usize>) -> Result<(), E> + 'v;
+
 /// Keys whose text is taken as it stands.
 const VERBATIM: [&str; 2] = ["script", "source"];
 
 /// Calls `visit` for every text that may be a template, with its span.
-pub(crate) fn for_each_text<E>(
-    table: &mut DeTable<'_>,
-    visit: &mut dyn FnMut(&mut Cow<'_, str>, Range<usize>) -> Result<(), E>,
-) -> Result<(), E> {
+pub(crate) fn for_each_text<E>(table: &mut DeTable<'_>, visit: &mut Visit<'_, E>) -> Result<(), E> {
     for (key, value) in table.iter_mut() {
         if !VERBATIM.contains(&key.get_ref().as_ref()) {
             for_each_text_of(value, visit)?;
@@ -93,10 +93,7 @@ pub(crate) fn for_each_text<E>(
     Ok(())
 }
 
-fn for_each_text_of<E>(
-    value: &mut Spanned<DeValue<'_>>,
-    visit: &mut dyn FnMut(&mut Cow<'_, str>, Range<usize>) -> Result<(), E>,
-) -> Result<(), E> {
+fn for_each_text_of<E>(value: &mut Spanned<DeValue<'_>>, visit: &mut Visit<'_, E>) -> Result<(), E> {
     let span = value.span();
     match value.get_mut() {
         DeValue::String(text) => visit(text, span),

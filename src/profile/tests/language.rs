@@ -1,4 +1,5 @@
 //! The profile language as its users meet it: files in, a resolved profile or a message out.
+#![allow(clippy::unwrap_used, reason = "clippy sees that helpers of tests are tests only beside the code")]
 
 use std::collections::BTreeMap;
 
