@@ -6,6 +6,7 @@ mod status;
 use std::time::Instant;
 
 use loitsut_profile::order::Step;
+use sd_notify::NotifyState;
 
 pub use print::{Printer, Style, say};
 pub use status::{Failure, Phase, State, Status, WorkerReport, WorkerState};
@@ -169,6 +170,10 @@ impl<'a> Reporter<'a> {
         log(&event);
         if let Some(printer) = &mut self.printer {
             printer.print(&event);
+        }
+        if let (true, Event::Phase(phase)) = (self.file, &event) {
+            // For `systemctl status`; where nobody listens, nothing is lost.
+            let _ = sd_notify::notify(&[NotifyState::Status(phase.as_str())]);
         }
         if self.file
             && let Err(error) = self.status.write(self.host)
