@@ -36,7 +36,7 @@ def main() -> int:
         with instance(f"bench-{secrets.token_hex(4)}", b"", [bake(Path(directory))], "bench") as machine:
             machine.wait_until_reachable()
             machine.run(*apply, check=True)
-            measured = machine.run("python3", "-c", MEASURE, str(RUNS), *apply, check=True, capture_output=True)
+            measured = machine.run("python3", "-c", MEASURE, str(RUNS), *apply, check=True, capture=True)
     figures = json.loads(measured.stdout)
     median = statistics.median(figures["walls"])
     print(f"no-change apply of cpp, {RUNS} runs: median {median:.1f} ms (mark {MILLISECONDS}), "

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -66,6 +65,7 @@ def _start(stack: contextlib.ExitStack) -> tuple[Instance, Master]:
     user_data = json.dumps({
         "loitsut": 1,
         "launch": {"id": launch, "name": launch, "pool": POOL},
+        "disposable": True,  # so dpkg need not sync each file
         "profile": "cpp",
         "params": {"apt_proxy": f"http://{HOST}:{proxy_port}"},
         "worker": {"master": f"{HOST}:{buildbot.worker_port}", "name": WORKER, "password": password},
@@ -78,9 +78,9 @@ def _boot(machine: Instance) -> bool:
     """Follow the boot, as the instance's journal tells it, until the worker is ready or the boot has failed."""
     machine.wait_until_reachable()
     with machine.running("journalctl", "--follow", "--lines=all", "--output=cat", "--unit=loitsut.service"):
-        status = machine.run("loitsut", "status", "--wait", timeout=BOOT_SECONDS, stdout=subprocess.PIPE)
+        status = machine.run("loitsut", "status", "--wait", capture=True, timeout=BOOT_SECONDS)
     if status.returncode != 0:
-        print(status.stdout, end="")
+        print(status.stdout + status.stderr, end="")
         machine.run("journalctl", "--no-pager", "--lines=50", "--unit=loitsut-worker.service")
     return status.returncode == 0
 

@@ -99,7 +99,8 @@ def master(directory: Path, secrets: dict[str, str]) -> Iterator[Master]:
     with open(directory / "output", "w") as output:
         # Its own session: Ctrl-C ends the demo, which then ends the master after the instance.
         process = subprocess.Popen(
-            [VENV / "bin/buildbot", "start", "--nodaemon", directory],
+            # setpriv: it ends even if the demo is killed by force.
+            ["setpriv", "--pdeathsig=TERM", VENV / "bin/buildbot", "start", "--nodaemon", directory],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True,
         )
     try:

@@ -18,6 +18,7 @@ DRIVER = DIST / "loitsut-driver"
 HOST = "10.83.0.1"  # the host, as every instance of the default range sees it, known before any is started
 BOOT_SECONDS = 60
 DRIVER_SECONDS = 120
+RUN_SECONDS = 300
 
 
 class Instance:
@@ -30,18 +31,29 @@ class Instance:
         """The host's command line that runs this one inside."""
         return [str(DRIVER), "nspawn", "exec", self.launch, "--", "env", ENDPOINT, *command]
 
-    def run(self, *command: str, **options: Any) -> subprocess.CompletedProcess:
-        """Run a command inside, as root."""
-        return subprocess.run(self.command(*command), text=True, stdin=subprocess.DEVNULL, **options)
+    def run(
+        self, *command: str, capture: bool = False, check: bool = False, timeout: float = RUN_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command inside, as root, to its end."""
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} if capture else {}
+        with self.running(*command, **streams) as process:
+            output, errors = process.communicate(timeout=timeout)
+        done = subprocess.CompletedProcess(command, process.returncode, output, errors)
+        if check:
+            done.check_returncode()
+        return done
 
     @contextlib.contextmanager
-    def running(self, *command: str) -> Iterator[None]:
-        """Let a command run inside as long as the block lasts; its output is ours."""
-        process = subprocess.Popen(self.command(*command), stdin=subprocess.DEVNULL, start_new_session=True)
+    def running(self, *command: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+        """Let a command run inside as long as the block lasts."""
+        process = subprocess.Popen(
+            self.command(*command), text=True, stdin=subprocess.DEVNULL, start_new_session=True, **options
+        )
         try:
-            yield
+            yield process
         finally:
-            # The group, since the command inside is a child of what was started here and would outlive it.
+            # The group, since the command inside is a child of what was started here and would outlive it. It is on its
+            # own, so that Ctrl-C ends the caller, which then ends this.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
             process.wait()
@@ -60,7 +72,7 @@ class Instance:
     def wait_until_reachable(self) -> None:
         """Wait until systemd inside takes orders."""
         deadline = time.monotonic() + BOOT_SECONDS
-        while self.run("systemctl", "show", "--property=Version", capture_output=True).returncode != 0:
+        while self.run("systemctl", "show", "--property=Version", capture=True).returncode != 0:
             reason = self.ended()
             if reason or time.monotonic() > deadline:
                 raise RuntimeError(f"instance {self.launch}: {reason or 'no answer from systemd inside'}\n{self.console()}")
