@@ -9,6 +9,7 @@ use loitsut_profile::diagnostic::{Diagnostic, Diagnostics};
 use loitsut_profile::library::Library;
 use loitsut_profile::lint;
 use loitsut_profile::names::LayerName;
+use loitsut_profile::source::Place;
 
 use super::exit;
 use crate::host::Host;
@@ -28,7 +29,7 @@ pub(super) fn lint(paths: &[PathBuf]) -> Result<ExitCode> {
         checked += count;
         // A layer is checked with every profile that has it: each error is said once.
         for error in errors {
-            if !found.iter().any(|known| known.place == error.place && known.message == error.message) {
+            if !found.iter().any(|known| is_the_same(known, &error)) {
                 found.push(error);
             }
         }
@@ -43,6 +44,17 @@ pub(super) fn lint(paths: &[PathBuf]) -> Result<ExitCode> {
             Ok(exit::FAILURE)
         }
     }
+}
+
+/// The same words at the same place; or the same cycle, which is found from every layer of it.
+fn is_the_same(one: &Diagnostic, other: &Diagnostic) -> bool {
+    let (ours, theirs) = (places(one), places(other));
+    let same_words = one.message == other.message && one.place == other.place;
+    same_words || (ours.len() > 1 && ours.len() == theirs.len() && ours.iter().all(|place| theirs.contains(place)))
+}
+
+fn places(diagnostic: &Diagnostic) -> Vec<&Place> {
+    diagnostic.place.iter().chain(diagnostic.related.iter().map(|(place, _)| place)).collect()
 }
 
 /// What a path means: the folder that all names are relative to, and one file in it or all.
