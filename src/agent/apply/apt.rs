@@ -100,7 +100,8 @@ pub async fn update(context: &Context<'_>) -> Result<()> {
             Err(ProcessError::Failed { tail, .. }) if attempt < UPDATE_TRIES => {
                 let why = tail.iter().find(|line| line.starts_with("E:") || line.starts_with("Err:"));
                 tracing::warn!(attempt, "apt-get update failed, trying again: {}", why.map_or("", String::as_str));
-                tokio::time::sleep(Duration::from_secs(5 * u64::from(attempt))).await;
+                let pause = Duration::from_secs(5 * u64::from(attempt));
+                crate::stop::unless_requested(tokio::time::sleep(pause)).await?;
             }
             Err(error) => return Err(error).context("the package lists cannot be brought up to date"),
         }

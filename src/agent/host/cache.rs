@@ -9,6 +9,7 @@ use super::Host;
 use super::file_error::FileError;
 use super::http::{Download, GaveUp, Http, HttpError, Retry, SetupError};
 use super::walk::Missing;
+use crate::stop::{self, Stopped};
 
 const CACHE: &str = "/var/cache/loitsut";
 
@@ -31,6 +32,8 @@ pub(crate) enum CacheError {
     Download(#[from] GaveUp<HttpError>),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 impl Host {
@@ -45,7 +48,7 @@ impl Host {
         let http = downloads.http.get_or_try_init(async || Http::web()).await?;
         let partial = Path::new(CACHE).join(format!("{sha256}.part"));
         let download = Download { url, sha256, to: &self.rooted(&partial), limit: LARGEST };
-        http.download(&download, &Retry::DOWNLOAD).await?;
+        stop::unless_requested(http.download(&download, &Retry::DOWNLOAD)).await??;
         self.rename(&partial, &path)?;
         Ok(path)
     }
