@@ -9,7 +9,7 @@ use loitsut_profile::sha256::Sha256;
 
 use super::{Context, Converge};
 use crate::host::Host;
-use crate::host::files::Attributes;
+use crate::host::files::{Attributes, Kind};
 use crate::host::process::Program;
 
 /// What is known of commands without a guard, a file for each: `begun` or `done`.
@@ -111,6 +111,12 @@ fn surroundings(command: &Command, host: &Host, program: Program) -> Result<Prog
         program = program.user(host.user(user.as_str())?);
     }
     if let Some(directory) = &command.directory {
+        // Else the kernel's "no such file" would be taken for one about the program.
+        if host.stat_through(directory.as_path())?.is_none_or(|stat| stat.kind != Kind::Directory) {
+            bail!(
+                "there is no directory {directory} to run it in: a resource `directory` before this one would make it"
+            );
+        }
         program = program.directory(directory.as_path());
     }
     Ok(program)

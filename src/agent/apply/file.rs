@@ -46,6 +46,7 @@ impl Converge for File {
         match stat.kind {
             Kind::File if !self.replace => return Ok(None),
             Kind::File => {}
+            Kind::Symlink if !self.replace && host.stat_through(self.path.as_path())?.is_some() => return Ok(None),
             Kind::Symlink => {
                 return Ok(Some(FileDrift { words: vec!["is a symbolic link".into()], rewrite: true, diff: None }));
             }

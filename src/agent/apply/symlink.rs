@@ -1,7 +1,5 @@
 //! `symlink`.
 
-use std::path::Path;
-
 use anyhow::{Result, bail};
 use loitsut_profile::resource::Symlink;
 
@@ -18,7 +16,8 @@ impl Converge for Symlink {
             None => Ok(Some("is missing".into())),
             Some(Kind::File) => Ok(Some("is a file".into())),
             Some(Kind::Symlink) => match context.host.link_target(path)? {
-                Some(target) if target == Path::new(&self.target) => Ok(None),
+                // As text: to a `Path`, a slash at the end is nothing, and to whoever reads the link it may be.
+                Some(target) if target.as_os_str() == self.target.as_str() => Ok(None),
                 Some(target) => Ok(Some(format!("points to {}, not {}", target.display(), self.target))),
                 None => Ok(Some("is missing".into())),
             },

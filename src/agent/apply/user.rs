@@ -53,7 +53,7 @@ impl Converge for User {
             return Ok(Some(drift));
         };
         check_entry(self, found, &mut drift)?;
-        check_groups(self, host, &mut drift)?;
+        check_groups(self, host, found, &mut drift)?;
         check_home(self, host, found, &mut drift)?;
         Ok((!drift.words.is_empty()).then_some(drift))
     }
@@ -61,7 +61,7 @@ impl Converge for User {
     async fn apply(&self, context: &Context<'_>, drift: UserDrift) -> Result<()> {
         let host = context.host;
         if drift.missing {
-            host.run_checked(&Program::new(add(self))).await?;
+            host.run_checked(&Program::new(add(self, host)?)).await?;
         } else if !drift.modify.is_empty() {
             let words = ["usermod".to_owned()].into_iter().chain(drift.modify).chain([self.name.to_string()]);
             host.run_checked(&Program::new(words)).await?;
@@ -96,11 +96,11 @@ fn check_entry(wanted: &User, found: &accounts::User, drift: &mut UserDrift) -> 
     Ok(())
 }
 
-fn check_groups(wanted: &User, host: &Host, drift: &mut UserDrift) -> Result<()> {
+fn check_groups(wanted: &User, host: &Host, found: &accounts::User, drift: &mut UserDrift) -> Result<()> {
     let groups = host.groups()?;
     let is_member = |name: &str| {
         let group = groups.iter().find(|group| group.name == name);
-        group.is_some_and(|group| group.members.iter().any(|member| member == wanted.name.as_str()))
+        group.is_some_and(|group| group.gid == found.gid || group.members.contains(&found.name))
     };
     let lacking: Vec<String> = wanted.groups.iter().map(ToString::to_string).filter(|name| !is_member(name)).collect();
     if !lacking.is_empty() {
@@ -126,10 +126,14 @@ fn check_home(wanted: &User, host: &Host, found: &accounts::User, drift: &mut Us
     Ok(())
 }
 
-fn add(user: &User) -> Vec<String> {
-    let mut words = vec!["useradd".to_owned(), "--user-group".into(), "--no-create-home".into()];
+fn add(user: &User, host: &Host) -> Result<Vec<String>> {
+    let mut words = vec!["useradd".to_owned(), "--no-create-home".into()];
+    // A group of its name may be there already: useradd would not make the user with another one.
+    let has_group = host.groups()?.iter().any(|group| group.name == user.name.as_str());
+    words.extend((!has_group).then(|| "--user-group".to_owned()));
     let mut option =
         |name: &str, value: Option<String>| words.extend(value.into_iter().flat_map(|v| [name.to_owned(), v]));
+    option("--gid", has_group.then(|| user.name.to_string()));
     option("--uid", user.uid.map(|uid| uid.to_string()));
     option("--home-dir", user.home.as_ref().map(ToString::to_string));
     option("--shell", user.shell.as_ref().map(ToString::to_string));
@@ -137,7 +141,7 @@ fn add(user: &User) -> Vec<String> {
     option("--groups", (!groups.is_empty()).then(|| groups.join(",")));
     words.extend(user.system.then(|| "--system".to_owned()));
     words.push(user.name.to_string());
-    words
+    Ok(words)
 }
 
 /// A home as useradd(8) would make it: the user's own, for nobody else to write, with what /etc/skel has.

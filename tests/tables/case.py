@@ -1,0 +1,50 @@
+"""The cases, as they are written in the .toml files beside this one."""
+
+import json
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Case:
+    """A system before, a layer, the system after."""
+
+    name: str
+    table: str
+    on: str
+    layer: str
+    before: str = ""
+    after: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    user_data: dict | None = None
+    changes: bool = True
+    error: list[str] | None = None
+    untouched: bool = False
+    says: list[str] = field(default_factory=list)
+    never_says: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.name}"
+
+    def profiles(self) -> dict[str, str]:
+        """The files of a folder of profiles: the profile `case` with the layer `case`."""
+        return {"case.toml": 'layers = ["case"]\n', "layers/case.toml": self.layer.lstrip("\n"), **self.files}
+
+    def document(self) -> str | None:
+        """The user-data, if the case has some."""
+        return None if self.user_data is None else json.dumps({"loitsut": 1, "profile": "case", **self.user_data})
+
+
+def load() -> list[Case]:
+    """All cases, those that need the same surroundings together."""
+    cases = [case for file in sorted(FOLDER.glob("*.toml")) for case in _read(file)]
+    return sorted(cases, key=lambda case: case.on)
+
+
+def _read(file: Path) -> list[Case]:
+    table = tomllib.loads(file.read_text())
+    return [Case(table=file.stem, **{"on": table["on"]} | case) for case in table["case"]]
