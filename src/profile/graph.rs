@@ -8,6 +8,12 @@ use crate::names::LayerName;
 use crate::source::Place;
 use crate::written::Layer;
 
+/// A chain of `requires` that is longer than people make them; the walk below is as deep as the chain.
+const LONGEST_CHAIN: usize = 64;
+
+/// More layers than a profile has.
+const MOST_LAYERS: usize = 1000;
+
 /// The layers that `roots` name and pull in, in order; on error, everything that is wrong with them as written.
 pub(crate) fn order<'l>(library: &'l Library, roots: &[(LayerName, Place)]) -> Result<Vec<Layer<'l>>, Diagnostics> {
     let mut walk = Walk { library, states: BTreeMap::new(), path: Vec::new(), ordered: Vec::new(), found: Vec::new() };
@@ -37,6 +43,7 @@ impl<'l> Walk<'l> {
         match self.states.get(name) {
             Some(State::Done) => {}
             Some(State::Open) => self.report_cycle(name, named_at),
+            None if self.path.len() >= LONGEST_CHAIN || self.states.len() >= MOST_LAYERS => self.report_size(named_at),
             None => self.enter(name, named_at),
         }
     }
@@ -62,6 +69,14 @@ impl<'l> Walk<'l> {
         let help = did_you_mean(name.as_str(), self.library.layers())
             .unwrap_or_else(|| format!("a layer `{name}` would be the file `layers/{name}.toml`"));
         self.found.push(Diagnostic::at(named_at.clone(), format!("there is no layer `{name}`")).help(help));
+    }
+
+    /// Said once: all that follows is too much for the same reason.
+    fn report_size(&mut self, named_at: &Place) {
+        let message = format!("too many layers: at most {MOST_LAYERS}, and {LONGEST_CHAIN} that require one another");
+        if !self.found.iter().any(|known| known.message == message) {
+            self.found.push(Diagnostic::at(named_at.clone(), message).help("is that a profile?"));
+        }
     }
 
     fn report_cycle(&mut self, name: &LayerName, named_at: &Place) {

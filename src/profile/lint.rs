@@ -57,10 +57,10 @@ fn check(library: &Library, layers: &[Layer<'_>], mut params: Params, found: &mu
     let (facts, binding) = (Facts::sample(), Binding::sample());
     let context = scope::context(&facts, Some(&binding), &params);
     let engine = Engine::new();
+    let in_reach = values::in_reach(layers);
     let mut resources = Vec::new();
     for layer in layers {
-        let in_reach = values::in_reach(layer, layers);
-        let scope = Scope { params: &params, in_reach: &in_reach, binding: Some(&binding) };
+        let scope = Scope { params: &params, in_reach: &in_reach[&layer.name], binding: Some(&binding) };
         let mut renderer = Renderer { engine: &engine, library, context: &context, scope, family: None };
         let mut report = |entry: &Entry<'_>, errors: Diagnostics| {
             // A made-up value is no reason to call what is made of it wrong.

@@ -92,9 +92,9 @@ pub fn resolve(request: &Request<'_>) -> Result<Resolved, Diagnostics> {
     let mut found = Vec::new();
     let context = scope::context(request.facts, request.binding, &params);
     let engine = Engine::new();
+    let in_reach = values::in_reach(&layers);
     for layer in &layers {
-        let in_reach = values::in_reach(layer, &layers);
-        let scope = Scope { params: &params, in_reach: &in_reach, binding: request.binding };
+        let scope = Scope { params: &params, in_reach: &in_reach[&layer.name], binding: request.binding };
         let family = Some(request.facts.os.family.as_str());
         let renderer = Renderer { engine: &engine, library: request.library, context: &context, scope, family };
         resolve_layer(layer, &renderer, request.binding.is_some(), &mut resolved, &mut found);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::Diagnostic;
 use crate::library::did_you_mean;
+use crate::names::LayerName;
 use crate::param::{Declaration, Origin, Overrides, ParamValue};
 use crate::source::Place;
 use crate::written::{Layer, ProfileFile};
@@ -87,18 +88,14 @@ pub(crate) fn require_values(params: &Params, profile: &str, found: &mut Vec<Dia
     }
 }
 
-/// The parameters that a layer may use: its own and those of all that it requires, near or far.
-pub(crate) fn in_reach(layer: &Layer<'_>, layers: &[Layer<'_>]) -> BTreeSet<String> {
-    let mut reached = BTreeSet::from([&layer.name]);
-    let mut names: BTreeSet<String> = layer.params.keys().cloned().collect();
-    // What is required comes before, so one pass from the back reaches everything.
-    for other in layers.iter().rev() {
-        let required_by =
-            |by: &&Layer<'_>| reached.contains(&by.name) && by.requires.iter().any(|(r, _)| *r == other.name);
-        if layers.iter().find(required_by).is_some() {
-            reached.insert(&other.name);
-            names.extend(other.params.keys().cloned());
-        }
+/// The parameters that each layer may use: its own and those of all that it requires, near or far.
+pub(crate) fn in_reach<'l>(layers: &'l [Layer<'_>]) -> BTreeMap<&'l LayerName, BTreeSet<String>> {
+    let mut reach: BTreeMap<&LayerName, BTreeSet<String>> = BTreeMap::new();
+    // What is required comes before, so its reach is known already.
+    for layer in layers {
+        let required = layer.requires.iter().filter_map(|(name, _)| reach.get(name)).flatten();
+        let names = layer.params.keys().chain(required).cloned().collect();
+        reach.insert(&layer.name, names);
     }
-    names
+    reach
 }

@@ -274,3 +274,12 @@ fn every_error_is_reported_at_once() {
     let layer = "[[resource]]\ntype = 'file'\npath = 'x'\ncontent = ''\n[[resource]]\ntype = 'file'\npath = 'y'\ncontent = ''\n";
     contains_all(&refused(&one(layer)), &["`x` is not", "`y` is not", "2 errors"]);
 }
+
+#[test]
+fn a_chain_without_end_is_refused() {
+    let layer = |n: usize| (format!("layers/l{n}.toml"), format!("requires = ['l{}']\n", n + 1));
+    let mut files: Vec<(String, String)> = (0..5000).map(layer).collect();
+    files.push(("p.toml".into(), "layers = ['l0']\n".into()));
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    contains_all(&refused(&files), &["too many layers", "layers/l63.toml:1:13", "1 error"]);
+}
