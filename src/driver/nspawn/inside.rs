@@ -19,6 +19,8 @@ pub(crate) async fn exec(record: &Record, command: &[String]) -> Result<()> {
     let error = Command::new("nsenter")
         .arg(format!("--target={leader}"))
         .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd", "--"])
+        // A pid namespace is entered by a fork: what is killed out here must not leave its command behind in there.
+        .args(["setpriv", "--pdeathsig=TERM", "--"])
         .args(command)
         .env_clear()
         .envs([("PATH", PATH), ("HOME", "/root"), ("LANG", "C.UTF-8")])
