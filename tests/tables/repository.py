@@ -35,6 +35,8 @@ PACKAGES = [
     ),
     # Fails until its administrator has done something about it.
     Package("lt-fails", scripts={"postinst": "#!/bin/sh\ntest -e /etc/fixed || { echo 'the disk is haunted'; exit 3; }\n"}),
+    # Kills dpkg in the middle of unpacking, once.
+    Package("lt-killed", scripts={"preinst": "#!/bin/sh\ntest -e /etc/fixed || { touch /etc/fixed; kill -KILL $PPID; }\n"}),
     Package("lt-daemon", scripts={"postinst": "#!/bin/sh\n(trap '' HUP; exec sleep 300) &\n"}),
     Package(
         "lt-asks",

@@ -80,10 +80,16 @@ pub async fn repair(context: &Context<'_>) -> Result<()> {
     }
     tracing::warn!("dpkg was interrupted: finishing what it had begun");
     let words = ["dpkg", "--configure", "--pending", "--force-confdef", "--force-confold"];
-    host.run_checked(&unattended(Program::new(words).timeout(TRANSACTION))).await?;
-    // Half-installed packages are not configured but installed again.
-    host.run_checked(&apt_get(context, &["--fix-broken", "install"])).await.context("dpkg was interrupted")?;
-    Ok(())
+    // Fails where a package was unpacked before what it depends on; what is left, apt-get tells.
+    host.run(&unattended(Program::new(words).timeout(TRANSACTION))).await?;
+    let status = context.packages.status(host)?;
+    let half: Vec<&str> = status.half_installed.iter().map(String::as_str).collect();
+    if !half.is_empty() {
+        update(context).await?;
+    }
+    // Of itself --fix-broken fetches what is half installed, and leaves it at that.
+    let words = [&["--fix-broken", "--reinstall", "install"], &half[..]].concat();
+    transaction(context, &words).await.context("dpkg was interrupted, and what it left cannot be finished")
 }
 
 /// Brings the package lists up to date, once in a run.

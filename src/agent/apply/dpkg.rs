@@ -34,6 +34,8 @@ pub struct Status {
     provided: BTreeSet<String>,
     /// A package is half installed, half configured or waits for a trigger.
     pub interrupted: bool,
+    /// Packages that were being unpacked: only their archive can mend them.
+    pub half_installed: Vec<String>,
 }
 
 impl Status {
@@ -47,7 +49,7 @@ impl Status {
     }
 
     fn add(&mut self, stanza: &str) {
-        let (mut name, mut architecture, mut provides) = ("", "", "");
+        let (mut name, mut architecture, mut provides, mut state) = ("", "", "", "");
         let mut package = Package::default();
         for line in stanza.lines() {
             match line.split_once(": ") {
@@ -58,7 +60,7 @@ impl Status {
                 Some(("Status", value)) => {
                     let words: Vec<&str> = value.split(' ').collect();
                     package.hold = words.first() == Some(&"hold");
-                    let state = words.get(2).copied().unwrap_or_default();
+                    state = words.get(2).copied().unwrap_or_default();
                     package.installed = state == "installed";
                     package.gone = matches!(state, "not-installed" | "config-files");
                     self.interrupted |= !package.installed && !package.gone;
@@ -72,6 +74,9 @@ impl Status {
         if package.installed {
             let names = provides.split(',').filter_map(|provided| provided.split_whitespace().next());
             self.provided.extend(names.map(str::to_owned));
+        }
+        if state == "half-installed" {
+            self.half_installed.push(format!("{name}:{architecture}"));
         }
         self.packages.insert(format!("{name}:{architecture}"), package.clone());
         // Of two architectures the one that is installed counts.
