@@ -52,7 +52,7 @@ async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
     let metadata = stop::unless_requested(source.fetch(host)).await??;
 
     reporter.emit(Event::Phase(Phase::UserData));
-    let document = match document::read(metadata.user_data.as_deref().unwrap_or_default())? {
+    let document = match document::read(metadata.user_data.as_deref())? {
         document::Read::Ours(document) => document,
         document::Read::NotOurs(why) => {
             tracing::info!("nothing to do: the user-data is {why}");

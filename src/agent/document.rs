@@ -11,11 +11,12 @@ pub enum Read {
     NotOurs(&'static str),
 }
 
-/// Decodes, parses and checks user-data.
+/// Decodes, parses and checks user-data, if there is any.
 ///
 /// # Errors
 /// It is ours, and cannot be decoded or does not hold.
-pub fn read(bytes: &[u8]) -> Result<Read> {
+pub fn read(bytes: Option<&[u8]>) -> Result<Read> {
+    let Some(bytes) = bytes else { return Ok(Read::NotOurs("absent")) };
     match userdata::decode(bytes)? {
         Decoded::NotOurs(why) => Ok(Read::NotOurs(why)),
         Decoded::Ours(text) => {

@@ -81,15 +81,15 @@ async fn resolve(host: &Rc<Host>, target: &Target) -> Result<(Resolved, bool)> {
 /// The document, if there is to be one: of a file, or of the metadata service when nothing else is named.
 async fn document(host: &Host, target: &Target) -> Result<(Option<Box<Document>>, Identity)> {
     let (bytes, identity) = match (&target.user_data, &target.profile) {
-        (Some(file), _) => (read(host, file)?, Identity::default()),
+        (Some(file), _) => (Some(read(host, file)?), Identity::default()),
         (None, Some(_)) => return Ok((None, Identity::default())),
         (None, None) => {
             let source = Source::detect(host, Config::read(host)?.metadata)?;
             let metadata = stop::unless_requested(source.fetch(host)).await??;
-            (metadata.user_data.unwrap_or_default(), metadata.identity)
+            (metadata.user_data, metadata.identity)
         }
     };
-    match document::read(&bytes)? {
+    match document::read(bytes.as_deref())? {
         document::Read::Ours(document) => Ok((Some(document), identity)),
         document::Read::NotOurs(why) => bail!("there is nothing to apply: the user-data is {why}"),
     }
