@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
-use loitsut_profile::names::AbsPath;
 use loitsut_profile::resource::Service;
-use loitsut_profile::sha256::Sha256;
 
 use super::{Context, Converge, Drift};
 use crate::host::Host;
@@ -19,6 +18,9 @@ const UNITS: &str = "/etc/systemd/system";
 
 /// Digests of the files that a service was last started with.
 const STARTED_WITH: &str = "/var/lib/loitsut/services";
+
+/// How long systemd may take to do what it is told; units have deadlines of their own, mostly of 90 s.
+const SYSTEMCTL: Duration = Duration::from_secs(300);
 
 /// One thing to do about a unit.
 #[derive(Clone, Copy, PartialEq)]
@@ -35,12 +37,12 @@ enum Action {
 
 /// How a unit differs, and what to do about it, in order.
 pub struct ServiceDrift {
-    differing: Vec<(Action, String)>,
+    differing: Vec<(Action, &'static str)>,
 }
 
 impl fmt::Display for ServiceDrift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<_> = self.differing.iter().map(|(_, words)| words.as_str()).collect();
+        let words: Vec<_> = self.differing.iter().map(|(_, words)| *words).collect();
         f.write_str(&words.join(", "))
     }
 }
@@ -52,31 +54,19 @@ impl Converge for Service {
 
     async fn check(&self, context: &Context<'_>) -> Result<Option<ServiceDrift>> {
         let host = context.host;
-        let mut differing = Vec::new();
-        let mut note = |action: Action, words: &str| differing.push((action, words.to_owned()));
-        if let Some(unit) = &self.unit
-            && host.read_text(&unit_path(self))?.as_deref() != Some(unit)
-        {
-            note(Action::Write, "its unit differs");
-        }
-        match (self.masked, is_masked(host, self)?) {
-            (Some(true), false) => note(Action::Mask, "is not masked"),
-            (Some(false), true) => note(Action::Unmask, "is masked"),
-            _ => {}
-        }
-        match (self.enabled, is_enabled(host, self)?) {
-            (Some(true), false) => note(Action::Enable, "is not enabled"),
-            (Some(false), true) => note(Action::Disable, "is enabled"),
-            _ => {}
-        }
+        let mut differing = check_files(self, host)?;
         // In a tree that is not booted nothing runs, and nothing can be started.
         if is_booted(host)? {
-            match (self.running, unit::is_active(host, self.name.as_str())?) {
-                (Some(true), false) => note(Action::Start, "is not running"),
-                (Some(false), true) => note(Action::Stop, "is running"),
-                (_, true) if needs_restart(host, self)? => note(Action::Restart, "runs with files as they were before"),
-                _ => {}
-            }
+            let rewritten = differing.iter().any(|(action, _)| *action == Action::Write);
+            differing.extend(match (self.running, is_active(host, self).await?) {
+                (Some(true), false) => Some((Action::Start, "is not running")),
+                (Some(false), true) => Some((Action::Stop, "is running")),
+                (Some(false), false) | (None, false) => None,
+                (_, true) if rewritten || needs_restart(host, self)? => {
+                    Some((Action::Restart, "runs with files as they were before"))
+                }
+                (_, true) => None,
+            });
         }
         Ok((!differing.is_empty()).then_some(ServiceDrift { differing }))
     }
@@ -92,10 +82,35 @@ impl Converge for Service {
     }
 }
 
+/// What differs whether it runs or not.
+fn check_files(service: &Service, host: &Host) -> Result<Vec<(Action, &'static str)>> {
+    let mut differing = Vec::new();
+    if let Some(unit) = &service.unit
+        && host.read_text(&unit_path(service))?.as_deref() != Some(unit)
+    {
+        differing.push((Action::Write, "its unit differs"));
+    }
+    differing.extend(match (service.masked, is_masked(host, service)?) {
+        (Some(true), false) => Some((Action::Mask, "is not masked")),
+        (Some(false), true) => Some((Action::Unmask, "is masked")),
+        _ => None,
+    });
+    differing.extend(match (service.enabled, is_enabled(host, service)?) {
+        (Some(true), false) => Some((Action::Enable, "is not enabled")),
+        (Some(false), true) => Some((Action::Disable, "is enabled")),
+        _ => None,
+    });
+    Ok(differing)
+}
+
 async fn perform(service: &Service, host: &Host, action: Action) -> Result<()> {
     let verb = match action {
         Action::Write => {
             let text = service.unit.as_deref().unwrap_or_default();
+            // Before: if the agent ends between here and the restart, the next one finds what it still runs with.
+            if is_booted(host)? && is_active(host, service).await? {
+                remember(host, service)?;
+            }
             host.write(&unit_path(service), text.as_bytes(), Attributes::PUBLIC)?;
             return reload(host).await;
         }
@@ -116,14 +131,28 @@ async fn perform(service: &Service, host: &Host, action: Action) -> Result<()> {
         Action::Start => "start",
         Action::Stop => "stop",
     };
-    host.run_checked(
-        &Program::new(["systemctl", verb, service.name.as_str()]).timeout(std::time::Duration::from_secs(300)),
-    )
-    .await?;
-    if matches!(action, Action::Start | Action::Restart) && !service.restart_on.is_empty() {
-        host.write(&started_with_path(service), digests(host, &service.restart_on)?.as_bytes(), Attributes::PUBLIC)?;
+    let program = Program::new(["systemctl", verb, service.name.as_str()]).timeout(SYSTEMCTL);
+    if let Err(error) = host.run_checked(&program).await {
+        bail!("{error}{}", last_words(service, host).await);
     }
-    Ok(())
+    match action {
+        Action::Enable if !is_enabled(host, service)? => {
+            bail!("`systemctl enable` left no link: {} has no [Install] section that says what wants it", service.name)
+        }
+        Action::Start | Action::Restart if !files(service).is_empty() => remember(host, service),
+        _ => Ok(()),
+    }
+}
+
+/// What the unit itself printed; systemctl only tells where to look for it.
+async fn last_words(service: &Service, host: &Host) -> String {
+    let journal =
+        ["journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=20", "--unit", service.name.as_str()];
+    let said = match host.run(&Program::new(["journalctl", "--sync"])).await {
+        Ok(_) => host.run(&Program::new(journal)).await.map(|finished| finished.tail).unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    said.iter().map(|line| format!("\n    | {line}")).collect()
 }
 
 async fn reload(host: &Host) -> Result<()> {
@@ -146,16 +175,33 @@ fn is_masked(host: &Host, service: &Service) -> Result<bool> {
     Ok(host.link_target(&unit_path(service))?.is_some_and(|target| target == Path::new("/dev/null")))
 }
 
-/// Enabled is what `systemctl enable` leaves behind: a link in a `.wants`, `.requires` or `.upholds` directory.
+/// Enabled is what `systemctl enable` leaves behind: a link in a `.wants`, `.requires` or `.upholds` directory, or an
+/// alias.
 fn is_enabled(host: &Host, service: &Service) -> Result<bool> {
-    for folder in host.list(Path::new(UNITS))? {
-        let pulls_in = [".wants", ".requires", ".upholds"].iter().any(|suffix| folder.ends_with(suffix));
-        let link = Path::new(UNITS).join(&folder).join(service.name.as_str());
-        if pulls_in && host.stat(&link)?.is_some() {
+    let name = service.name.as_str();
+    for entry in host.list(Path::new(UNITS))? {
+        let path = Path::new(UNITS).join(&entry);
+        let pulls_in = [".wants", ".requires", ".upholds"].iter().any(|suffix| entry.ends_with(suffix));
+        let enables = if pulls_in {
+            host.stat(&path.join(name))?.is_some()
+        } else {
+            entry != name && host.link_target(&path)?.is_some_and(|target| target.ends_with(name))
+        };
+        if enables {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether it runs. Of units that start no process (timers, sockets, targets) systemd keeps no mark in a file.
+async fn is_active(host: &Host, service: &Service) -> Result<bool> {
+    let name = service.name.as_str();
+    if [".service", ".mount", ".swap"].iter().any(|suffix| name.ends_with(suffix)) {
+        return unit::is_active(host, name);
+    }
+    let asked = host.run(&Program::new(["systemctl", "is-active", "--quiet", name])).await?;
+    Ok(asked.status.success())
 }
 
 fn started_with_path(service: &Service) -> PathBuf {
@@ -163,18 +209,32 @@ fn started_with_path(service: &Service) -> PathBuf {
 }
 
 fn needs_restart(host: &Host, service: &Service) -> Result<bool> {
-    if service.restart_on.is_empty() || service.running == Some(false) {
+    if files(service).is_empty() || service.running == Some(false) {
         return Ok(false);
     }
-    // Without a note, a package has started it, perhaps before the files were there.
-    Ok(host.read_text(&started_with_path(service))?.as_deref() != Some(&digests(host, &service.restart_on)?))
+    match host.read_text(&started_with_path(service))? {
+        Some(started_with) => Ok(started_with != digests(host, &files(service))?),
+        // A package or the boot has started it; perhaps before the files were there, but with this unit.
+        None => Ok(!service.restart_on.is_empty()),
+    }
 }
 
-fn digests(host: &Host, paths: &[AbsPath]) -> Result<String> {
-    let line = |path: &AbsPath| -> Result<String> {
-        let digest =
-            host.digest(path.as_path())?.map_or_else(|| "absent".to_owned(), |digest: Sha256| digest.to_string());
-        Ok(format!("{digest}  {path}\n"))
+/// What it runs with: the files named, and its unit.
+fn files(service: &Service) -> Vec<PathBuf> {
+    let unit = service.unit.as_ref().map(|_| unit_path(service));
+    service.restart_on.iter().map(|path| path.as_path().to_owned()).chain(unit).collect()
+}
+
+/// Notes what it runs with.
+fn remember(host: &Host, service: &Service) -> Result<()> {
+    let digests = digests(host, &files(service))?;
+    Ok(host.write(&started_with_path(service), digests.as_bytes(), Attributes::PUBLIC)?)
+}
+
+fn digests(host: &Host, paths: &[PathBuf]) -> Result<String> {
+    let line = |path: &PathBuf| -> Result<String> {
+        let digest = host.digest(path)?.map_or_else(|| "absent".to_owned(), |digest| digest.to_string());
+        Ok(format!("{digest}  {}\n", path.display()))
     };
     paths.iter().map(line).collect()
 }

@@ -12,9 +12,13 @@ use super::{Context, Converge};
 use crate::host::Host;
 use crate::host::files::{Attributes, Kind};
 use crate::host::process::Program;
+use crate::host::walk::Missing;
 
 /// Written last: an environment without it is half made.
 const MARKER: &str = ".loitsut";
+
+/// A file for each environment that was ever begun, by the digest of its path: what is there may be removed.
+const OURS: &str = "/var/lib/loitsut/venvs";
 
 /// How long the installation may take.
 const TIMEOUT: Duration = Duration::from_secs(1800);
@@ -34,7 +38,8 @@ impl Converge for Venv {
             Some(_) => bail!("{} is there and not a directory: remove it, or name another path", self.path),
         }
         match host.read_text(&path.join(MARKER))? {
-            None => return Ok(Some("is half made".into())),
+            None if is_ours(self, host)? => return Ok(Some("is half made".into())),
+            None => bail!("{} is a directory with something else in it: remove it, or name another path", self.path),
             Some(marker) if marker != marker_of(self) => return Ok(Some("is made for other requirements".into())),
             Some(_) => {}
         }
@@ -49,10 +54,12 @@ impl Converge for Venv {
 
     async fn apply(&self, context: &Context<'_>, _drift: String) -> Result<()> {
         let host = context.host;
+        // Python would follow a link on the way that somebody else planted; this refuses it.
+        host.entry(self.path.as_path(), Missing::Create)?;
+        host.write(&claim(self), format!("{}\n", self.path).as_bytes(), Attributes::PUBLIC)?;
         // From scratch: what is not among the requirements must not be there either.
         host.remove_tree(self.path.as_path())?;
-        let requirements =
-            PathBuf::from(format!("/run/loitsut/requirements-{}.txt", Sha256::of(self.path.as_str().as_bytes())));
+        let requirements = PathBuf::from(format!("/run/loitsut/requirements-{}.txt", digest(self)));
         host.write(&requirements, self.requirements.as_bytes(), Attributes::PRIVATE)?;
         let made = self.make(host, &requirements.display().to_string()).await;
         host.remove(&requirements)?;
@@ -105,6 +112,22 @@ fn prepared(host: &Host, program: Program) -> Program {
         Some(certificates) => program.env("PIP_CERT", *certificates).env("REQUESTS_CA_BUNDLE", *certificates),
         None => program,
     }
+}
+
+/// An environment, whoever made it, or what is left of one that was begun here, or nothing at all.
+fn is_ours(venv: &Venv, host: &Host) -> Result<bool> {
+    let path = venv.path.as_path();
+    Ok(host.stat(&path.join("pyvenv.cfg"))?.is_some()
+        || host.stat(&claim(venv))?.is_some()
+        || host.list(path)?.is_empty())
+}
+
+fn claim(venv: &Venv) -> PathBuf {
+    Path::new(OURS).join(digest(venv))
+}
+
+fn digest(venv: &Venv) -> String {
+    Sha256::of(venv.path.as_str().as_bytes()).to_string()
 }
 
 fn marker_of(venv: &Venv) -> String {

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -280,9 +280,15 @@ impl Host {
     /// Removes a directory with all that is in it; nothing there is fine.
     ///
     /// # Errors
-    /// It is there and cannot be removed whole.
+    /// It is there and cannot be removed whole, or the way there is a link that somebody else planted.
     pub fn remove_tree(&self, path: &Path) -> Result<(), FileError> {
-        match std::fs::remove_dir_all(self.rooted(path)) {
+        if self.stat(path)?.is_none() {
+            return Ok(());
+        }
+        let entry = self.entry(path, Missing::Fail)?;
+        // By the directory that is held open, so that no link on the way can be swapped in.
+        let held = Path::new("/proc/self/fd").join(entry.directory.as_raw_fd().to_string()).join(&entry.name);
+        match std::fs::remove_dir_all(held) {
             Err(error) if !is_absent(&error) => Err(FileError::io("remove", path, &error)),
             _ => Ok(()),
         }
