@@ -1,7 +1,11 @@
 //! User-data read: ours, or somebody else's.
 
+use std::path::Path;
+
 use anyhow::Result;
 use loitsut_profile::userdata::{self, Decoded, Document};
+
+use crate::host::Host;
 
 /// What user-data is.
 pub enum Read {
@@ -9,6 +13,16 @@ pub enum Read {
     Ours(Box<Document>),
     /// Something else; completes "the user-data is …".
     NotOurs(&'static str),
+}
+
+/// The bytes of a file with user-data; of standard input if none is named.
+///
+/// # Errors
+/// It cannot be read.
+pub fn bytes_of(host: &Host, file: Option<&Path>) -> Result<Vec<u8>> {
+    let path = std::path::absolute(file.unwrap_or(Path::new("/dev/stdin")))?;
+    // One more than may be, so that the decoder sees that it is too much.
+    Ok(host.read_named(&path, userdata::decode::MOST_RECEIVED as u64 + 1)?)
 }
 
 /// Decodes, parses and checks user-data, if there is any.

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use loitsut_profile::diagnostic::Diagnostics;
+use nix::sys::stat::{Mode, umask};
 
 fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
@@ -29,13 +30,17 @@ fn main() -> ExitCode {
             return if error.use_stderr() { cli::exit::usage() } else { ExitCode::SUCCESS };
         }
     };
+    // Whoever starts us may have another: what is made here is for everybody to read, unless said otherwise.
+    umask(Mode::from_bits_truncate(0o022));
     let boot = cli.is_boot();
     logging::start(boot);
     let done =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
             |runtime| {
                 runtime.block_on(async {
-                    stop::listen()?;
+                    if cli.waits() {
+                        stop::listen()?;
+                    }
                     cli.run().await
                 })
             },

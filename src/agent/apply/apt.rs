@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::Context;
 use crate::host::Host;
-use crate::host::process::{Finished, ProcessError, Program};
+use crate::host::process::{ProcessError, Program};
 
 /// How long apt may wait for a lock that apt-daily or unattended-upgrades holds, in seconds.
 const LOCK_TIMEOUT: u32 = 600;
@@ -144,14 +144,9 @@ fn is_superseded(tail: &[String]) -> bool {
 /// # Errors
 /// apt-cache fails.
 pub async fn policy(host: &Host, names: &[&str]) -> Result<BTreeMap<String, Policy>> {
-    let mut known = BTreeMap::new();
-    // A name has few lines, but a program's output is kept to its last ones: ask in small groups.
-    for group in names.chunks(4) {
-        let words = ["apt-cache", "policy"].into_iter().chain(group.iter().copied());
-        let Finished { tail, .. } = host.run_checked(&Program::new(words)).await?;
-        known.extend(parse_policy(&tail));
-    }
-    Ok(known)
+    let words = ["apt-cache", "policy"].into_iter().chain(names.iter().copied());
+    let finished = host.run_checked(&Program::new(words).keep_output()).await?;
+    Ok(parse_policy(&finished.tail))
 }
 
 /// Whether some package provides a virtual name.
@@ -159,7 +154,7 @@ pub async fn policy(host: &Host, names: &[&str]) -> Result<BTreeMap<String, Poli
 /// # Errors
 /// apt-cache fails.
 pub async fn is_provided(host: &Host, name: &str) -> Result<bool> {
-    let finished = host.run_checked(&Program::new(["apt-cache", "showpkg", name])).await?;
+    let finished = host.run_checked(&Program::new(["apt-cache", "showpkg", name]).keep_output()).await?;
     let mut after = finished.tail.iter().skip_while(|line| !line.starts_with("Reverse Provides:"));
     Ok(after.nth(1).is_some())
 }

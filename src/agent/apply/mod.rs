@@ -18,8 +18,8 @@ use anyhow::{Result, bail};
 use loitsut_profile::order::Step;
 use loitsut_profile::resource::Resource;
 
-use crate::host::Host;
 use crate::host::cache::Downloads;
+use crate::host::{Host, plain};
 use crate::report::{Difference, Event, Outcome, Reporter, StepFailure, StepName};
 
 /// What resources need to be checked and applied.
@@ -140,5 +140,7 @@ async fn converge<R: Converge>(resource: &R, context: &Context<'_>) -> Result<Op
 }
 
 fn difference<D: Drift>(drift: &D, host: &Host) -> Difference {
-    Difference { line: host.masked(&drift.to_string()), diff: drift.diff() }
+    // What is found on a machine may hold escape sequences, and is shown on terminals.
+    let diff = drift.diff().map(|diff| diff.lines().map(|line| plain(line) + "\n").collect());
+    Difference { line: plain(&host.masked(&drift.to_string())), diff }
 }

@@ -1,10 +1,9 @@
 //! `loitsut plan` and `loitsut apply`.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use loitsut_profile::order;
 use loitsut_profile::resolve::Resolved;
 use loitsut_profile::userdata::Document;
@@ -81,7 +80,7 @@ async fn resolve(host: &Rc<Host>, target: &Target) -> Result<(Resolved, bool)> {
 /// The document, if there is to be one: of a file, or of the metadata service when nothing else is named.
 async fn document(host: &Host, target: &Target) -> Result<(Option<Box<Document>>, Identity)> {
     let (bytes, identity) = match (&target.user_data, &target.profile) {
-        (Some(file), _) => (Some(read(host, file)?), Identity::default()),
+        (Some(file), _) => (Some(document::bytes_of(host, Some(file))?), Identity::default()),
         (None, Some(_)) => return Ok((None, Identity::default())),
         (None, None) => {
             let source = Source::detect(host, Config::read(host)?.metadata)?;
@@ -93,10 +92,6 @@ async fn document(host: &Host, target: &Target) -> Result<(Option<Box<Document>>
         document::Read::Ours(document) => Ok((Some(document), identity)),
         document::Read::NotOurs(why) => bail!("there is nothing to apply: the user-data is {why}"),
     }
-}
-
-fn read(host: &Host, file: &Path) -> Result<Vec<u8>> {
-    host.read(&std::path::absolute(file)?)?.with_context(|| format!("there is no file {}", file.display()))
 }
 
 fn finish(reporter: &Reporter<'_>, resolved: &Resolved, target: &Target) {

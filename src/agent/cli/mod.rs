@@ -121,6 +121,11 @@ impl Cli {
         matches!(self.command, Command::Boot)
     }
 
+    /// Whether it has waits that a signal can end in good order; others die of it as programs do.
+    pub fn waits(&self) -> bool {
+        matches!(self.command, Command::Boot | Command::Plan(_) | Command::Apply(_) | Command::Status { .. })
+    }
+
     /// Does what the command line says.
     ///
     /// # Errors

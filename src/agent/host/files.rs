@@ -1,17 +1,17 @@
 //! Files read, looked at and written. Absent is not failed; what is written is whole or not there at all.
 #![allow(clippy::disallowed_methods)]
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use loitsut_profile::sha256::Sha256;
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, fsync, symlinkat, unlinkat};
+use nix::fcntl::{OFlag, openat, renameat};
+use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, symlinkat, unlinkat};
 use sha2::Digest as _;
 
 use super::Host;
@@ -73,18 +73,30 @@ impl Host {
     /// # Errors
     /// It is there and cannot be read, or is larger than [`LARGEST`].
     pub fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, FileError> {
-        let fail = |error: &io::Error| FileError::io("read", path, error);
-        let file = match File::open(self.rooted(path)) {
-            Ok(file) => file,
-            Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(fail(&error)),
-        };
-        let mut bytes = Vec::new();
-        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| fail(&error))?;
-        if bytes.len() as u64 > LARGEST {
-            return Err(FileError::new("read", path, format!("it is larger than {LARGEST} bytes")));
+        match self.open_regular(path).and_then(|file| whole(file, LARGEST)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(FileError::io("read", path, &error)),
         }
-        Ok(Some(bytes))
+    }
+
+    /// At most `limit` bytes of a file that somebody named on the command line; it may be a pipe, and is waited for.
+    ///
+    /// # Errors
+    /// It is not there, cannot be read, or has more.
+    pub fn read_named(&self, path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+        let read = File::open(self.rooted(path)).and_then(|file| whole(file, limit));
+        read.map_err(|error| FileError::io("read", path, &error))
+    }
+
+    /// Opens a file whose end is near: a fifo could keep us waiting for ever, and any user can make one.
+    fn open_regular(&self, path: &Path) -> io::Result<File> {
+        let open = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(self.rooted(path));
+        let file = open?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        Ok(file)
     }
 
     /// The content of a text file; bytes that are not UTF-8 are replaced. `None` where there is none.
@@ -167,7 +179,7 @@ impl Host {
     pub fn digest(&self, path: &Path) -> Result<Option<Sha256>, FileError> {
         let mut hasher = sha2::Sha256::new();
         let mut digest = || -> io::Result<()> {
-            let mut file = File::open(self.rooted(path))?;
+            let mut file = self.open_regular(path)?;
             let mut chunk = vec![0; 64 * 1024];
             loop {
                 match file.read(&mut chunk)? {
@@ -203,7 +215,7 @@ impl Host {
 
     fn write_from(&self, path: &Path, content: &mut dyn Read, attributes: Attributes) -> Result<(), FileError> {
         let entry = self.entry(path, Missing::Create)?;
-        let temporary = temporary_name();
+        let temporary = temporary_name(&entry.name);
         let put = write_beside(&entry, &temporary, content, attributes)
             .and_then(|()| {
                 Ok(renameat(&entry.directory, temporary.as_str(), &entry.directory, entry.name.as_os_str())?)
@@ -234,7 +246,7 @@ impl Host {
     /// It cannot be made; then nothing has changed.
     pub fn write_link(&self, path: &Path, target: &str) -> Result<(), FileError> {
         let entry = self.entry(path, Missing::Create)?;
-        let temporary = temporary_name();
+        let temporary = temporary_name(&entry.name);
         let put = symlinkat(target, &entry.directory, temporary.as_str())
             .and_then(|()| renameat(&entry.directory, temporary.as_str(), &entry.directory, entry.name.as_os_str()))
             .and_then(|()| fsync(&entry.directory));
@@ -251,8 +263,17 @@ impl Host {
     pub fn make_directory(&self, path: &Path, attributes: Attributes) -> Result<(), FileError> {
         let entry = self.entry(path, Missing::Create)?;
         let fail = |errno| FileError::errno("make directory", path, errno);
-        mkdirat(&entry.directory, entry.name.as_os_str(), Mode::from_bits_truncate(0o700)).map_err(fail)?;
-        set(&entry, attributes).and_then(|()| fsync(&entry.directory)).map_err(fail)
+        let temporary = temporary_name(&entry.name);
+        let _ = unlinkat(&entry.directory, temporary.as_str(), UnlinkatFlags::RemoveDir);
+        // Under another name until it is what it is to be: a killed agent leaves no directory with a wrong owner.
+        let made = mkdirat(&entry.directory, temporary.as_str(), Mode::from_bits_truncate(0o700))
+            .and_then(|()| set(&entry, OsStr::new(&temporary), attributes))
+            .and_then(|()| renameat(&entry.directory, temporary.as_str(), &entry.directory, entry.name.as_os_str()))
+            .and_then(|()| fsync(&entry.directory));
+        made.map_err(|errno| {
+            let _ = unlinkat(&entry.directory, temporary.as_str(), UnlinkatFlags::RemoveDir);
+            fail(errno)
+        })
     }
 
     /// Sets owner and permissions of what is at a path, which is not a link.
@@ -261,7 +282,7 @@ impl Host {
     /// It cannot be done.
     pub fn set_attributes(&self, path: &Path, attributes: Attributes) -> Result<(), FileError> {
         let entry = self.entry(path, Missing::Fail)?;
-        set(&entry, attributes).map_err(|errno| FileError::errno("set owner and mode of", path, errno))
+        set(&entry, &entry.name, attributes).map_err(|errno| FileError::errno("set owner and mode of", path, errno))
     }
 
     /// Removes a file or link; nothing there is fine.
@@ -318,14 +339,24 @@ fn stat_of(metadata: &std::fs::Metadata) -> Stat {
     Stat { kind, mode: metadata.mode() & 0o7777, uid: metadata.uid(), gid: metadata.gid(), size: metadata.len() }
 }
 
-/// A name that no other agent, and no earlier life of this one, leaves behind.
-fn temporary_name() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!(".loitsut-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+/// The name of what is to take the place of `name`. Always the same one, so that the next agent clears away what a
+/// killed one left; only one agent is at work at a time.
+fn temporary_name(name: &OsStr) -> String {
+    let digest = Sha256::of(name.as_encoded_bytes()).to_string();
+    format!(".loitsut-{}", &digest[..16])
+}
+
+fn whole(file: File, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::other(format!("it is larger than {limit} bytes")));
+    }
+    Ok(bytes)
 }
 
 fn write_beside(entry: &Entry, name: &str, content: &mut dyn Read, attributes: Attributes) -> io::Result<()> {
-    // A leftover of a killed agent that had our process id; O_EXCL would stumble over it.
+    // A leftover of a killed agent; O_EXCL would stumble over it.
     let _ = unlinkat(&entry.directory, name, UnlinkatFlags::NoRemoveDir);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mut file = File::from(openat(&entry.directory, name, flags, Mode::from_bits_truncate(0o600))?);
@@ -336,10 +367,11 @@ fn write_beside(entry: &Entry, name: &str, content: &mut dyn Read, attributes: A
     file.sync_all()
 }
 
-fn set(entry: &Entry, attributes: Attributes) -> nix::Result<()> {
-    let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
-    fchownat(&entry.directory, entry.name.as_os_str(), Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
-    let mode = Mode::from_bits_truncate(attributes.mode);
+fn set(entry: &Entry, name: &OsStr, attributes: Attributes) -> nix::Result<()> {
     // Not through a link: whoever swapped the entry for one since the check finds it closed.
-    fchmodat(&entry.directory, entry.name.as_os_str(), mode, FchmodatFlags::NoFollowSymlink)
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let held = openat(&entry.directory, name, flags, Mode::empty())?;
+    fchown(&held, Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))?;
+    // After the owner, since chown drops setuid bits.
+    fchmod(&held, Mode::from_bits_truncate(attributes.mode))
 }

@@ -30,12 +30,26 @@ impl Mask {
             if text.contains(secret.reveal()) { Cow::Owned(text.replace(secret.reveal(), MASK)) } else { text }
         })
     }
+
+    /// As [`Mask::apply`], of bytes that need not be text.
+    pub fn apply_to_bytes(&self, bytes: &mut Vec<u8>) {
+        for secret in self.secrets.iter().map(|secret| secret.reveal().as_bytes()) {
+            while let Some(at) = bytes.windows(secret.len()).position(|window| window == secret) {
+                bytes.splice(at..at + secret.len(), MASK.bytes());
+            }
+        }
+    }
+
+    /// The length in bytes of the longest secret; 0 if there is none.
+    pub fn longest(&self) -> usize {
+        self.secrets.first().map_or(0, |secret| secret.reveal().len())
+    }
 }
 
 fn forms_of(secret: &str) -> Vec<String> {
     let json = serde_json::Value::from(secret).to_string();
     let quoted = json.trim_matches('"').to_owned();
-    let lines = secret.lines().map(|line| line.trim().to_owned());
+    let lines = secret.split(['\n', '\r']).map(|line| line.trim().to_owned());
     [secret.to_owned(), quoted].into_iter().chain(lines).collect()
 }
 
@@ -50,6 +64,9 @@ mod tests {
         assert_eq!(mask.apply("x pass\\\"word\\nsecond line y"), "x *** y");
         assert_eq!(mask.apply("got: second line"), "got: ***");
         assert_eq!(mask.apply("ab"), "ab");
+        let mut bytes = b"\xff second line".to_vec();
+        mask.apply_to_bytes(&mut bytes);
+        assert_eq!(bytes, b"\xff ***");
     }
 
     #[test]

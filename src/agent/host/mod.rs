@@ -21,6 +21,11 @@ use loitsut_profile::secret::Secret;
 
 use mask::Mask;
 
+/// A text whose escape sequences do nothing to the terminal of whoever reads it.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
 /// A machine, or a tree that is to become one.
 pub struct Host {
     root: PathBuf,
@@ -41,6 +46,11 @@ impl Host {
     /// From now on no output shows these.
     pub fn hide(&self, secrets: &[Secret]) {
         self.mask.borrow_mut().add(secrets);
+    }
+
+    /// What is hidden by now.
+    pub fn mask(&self) -> Mask {
+        self.mask.borrow().clone()
     }
 
     /// A text without what is hidden.

@@ -17,13 +17,11 @@ use tokio::net::unix::pipe;
 use tokio::process::Child;
 
 use super::Host;
+use super::mask::Mask;
 use lines::Lines;
 
 pub use error::ProcessError;
 pub use program::{PATH, Program};
-
-/// How much of the output is kept for a message.
-const KEPT_LINES: usize = 50;
 
 /// From the request to end to the order.
 const GRACE: Duration = Duration::from_secs(10);
@@ -49,9 +47,10 @@ impl Host {
         let title = self.masked(&program.words.join(" "));
         let failed = |problem: String| ProcessError::Start { command: title.clone(), problem };
         let (child, output) = start(program).map_err(&failed)?;
-        let mut running = Running { child, output, tail: VecDeque::new() };
+        let group = Group::of(&child);
+        let mut running = Running { child, output, kept: program.kept, tail: VecDeque::new() };
         let ended = tokio::select! {
-            status = running.until_its_end(self) => status.map_err(|error| failed(error.to_string())),
+            status = running.until_its_end(self.mask()) => status.map_err(|error| failed(error.to_string())),
             () = tokio::time::sleep(program.timeout) => {
                 Err(ProcessError::TimedOut { command: title.clone(), limit: program.timeout, tail: Vec::new() })
             }
@@ -60,6 +59,7 @@ impl Host {
         if ended.is_err() {
             running.end().await;
         }
+        drop(group);
         let tail = Vec::from(running.tail);
         match ended {
             Ok(status) => Ok(Finished { status, tail }),
@@ -88,7 +88,7 @@ impl Host {
     pub fn follow(&self, program: &Program) -> Result<Follow, ProcessError> {
         let failed = |problem| ProcessError::Start { command: self.masked(&program.words.join(" ")), problem };
         let (child, output) = start(program).map_err(failed)?;
-        Ok(Follow { _child: child, lines: Lines::of(output) })
+        Ok(Follow { _child: child, lines: Lines::of(output, self.mask()) })
     }
 
     /// Whether a TCP port of the loopback address accepts connections.
@@ -119,6 +119,23 @@ fn start(program: &Program) -> Result<(Child, pipe::Receiver), String> {
     Ok((child, reader))
 }
 
+/// The process group of a program that runs: ended with the agent if that must end at once.
+struct Group(i32);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
+        crate::stop::ends_with_us(id);
+        Self(id)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        crate::stop::has_ended(self.0);
+    }
+}
+
 /// A program whose output is being read.
 pub struct Follow {
     _child: Child,
@@ -138,17 +155,17 @@ impl Follow {
 struct Running {
     child: Child,
     output: pipe::Receiver,
+    kept: usize,
     tail: VecDeque<String>,
 }
 
 impl Running {
-    async fn until_its_end(&mut self, host: &Host) -> std::io::Result<ExitStatus> {
-        let mut lines = Lines::of(&mut self.output);
+    async fn until_its_end(&mut self, mask: Mask) -> std::io::Result<ExitStatus> {
+        let mut lines = Lines::of(&mut self.output, mask);
         let mut keep = |line: String| {
-            let line = host.masked(&line);
             tracing::debug!(target: "loitsut::output", "{line}");
             self.tail.push_back(line);
-            if self.tail.len() > KEPT_LINES {
+            if self.tail.len() > self.kept {
                 self.tail.pop_front();
             }
         };
@@ -161,9 +178,12 @@ impl Running {
                 status = self.child.wait() => break status?,
             }
         };
-        while let Ok(Ok(Some(line))) = tokio::time::timeout(DRAIN, lines.next()).await {
-            keep(line);
-        }
+        let drained = async {
+            while let Ok(Some(line)) = lines.next().await {
+                keep(line);
+            }
+        };
+        let _ = tokio::time::timeout(DRAIN, drained).await;
         Ok(status)
     }
 
@@ -209,7 +229,7 @@ mod tests {
     #[tokio::test]
     async fn a_flood_keeps_the_last_lines_only() {
         let tail = shell("seq 100000").await.unwrap().tail;
-        assert_eq!((tail.len(), tail.last().map(String::as_str)), (KEPT_LINES, Some("100000")));
+        assert_eq!((tail.len(), tail.last().map(String::as_str)), (program::LAST_WORDS, Some("100000")));
     }
 
     #[tokio::test]
@@ -226,6 +246,13 @@ mod tests {
     async fn a_daemon_that_holds_the_pipe_does_not_hold_us() {
         let finished = shell("(trap '' HUP; exec sleep 30) & echo $!").await.unwrap();
         nix::sys::signal::kill(Pid::from_raw(finished.tail[0].parse().unwrap()), Signal::SIGKILL).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_goes_on_printing_does_not_hold_us_either() {
+        let finished = shell("(trap '' HUP; while echo tick; do sleep 0.05; done) & echo $!").await.unwrap();
+        let pid = finished.tail.iter().find_map(|line| line.parse().ok()).unwrap();
+        nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     }
 
     #[tokio::test]

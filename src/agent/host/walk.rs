@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
-use nix::sys::stat::{Mode, SFlag, fstatat, mkdirat};
+use nix::fcntl::{OFlag, open, openat, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 
 use super::Host;
 use super::file_error::FileError;
@@ -99,18 +99,27 @@ fn make(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd, String> {
         .map_err(|errno| format!("cannot make {}: {}", name.display(), errno.desc()))
 }
 
-/// The target of a link, if root made it; anybody else could make it point wherever it hurts.
+/// The target of a link that root made and that nobody else can put in another's place: whoever can rename it could
+/// make it point wherever it hurts.
 fn trusted_link(parent: &OwnedFd, name: &OsStr) -> Result<OsString, String> {
-    let stat = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|errno| errno.desc().to_owned())?;
+    let words = |errno: Errno| errno.desc().to_owned();
+    // Held, so that what is judged is what is read.
+    let link =
+        openat(parent, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()).map_err(words)?;
+    let (stat, holder) = (fstat(&link).map_err(words)?, fstat(parent).map_err(words)?);
     if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFLNK {
         return Err(format!("{} is not a directory", name.display()));
     }
-    if stat.st_uid != 0 && stat.st_uid != nix::unistd::geteuid().as_raw() {
+    let (us, name) = (nix::unistd::geteuid().as_raw(), name.display());
+    if stat.st_uid != 0 && stat.st_uid != us {
         return Err(format!(
-            "{} is a symbolic link that the user with id {} made; it is not followed: remove it",
-            name.display(),
+            "{name} is a symbolic link that the user with id {} made; it is not followed",
             stat.st_uid
         ));
     }
-    readlinkat(parent, name).map_err(|errno| errno.desc().to_owned())
+    let others_write = holder.st_mode & 0o022 != 0 && holder.st_mode & 0o1000 == 0;
+    if (holder.st_uid != 0 && holder.st_uid != us) || others_write {
+        return Err(format!("{name} is a symbolic link in a directory of others, who can move it; it is not followed"));
+    }
+    readlinkat(&link, "").map_err(words)
 }

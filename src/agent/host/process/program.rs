@@ -24,6 +24,12 @@ const PASSED_ON: [&str; 9] = [
     "SSL_CERT_FILE",
 ];
 
+/// How many lines are kept for a message.
+pub(super) const LAST_WORDS: usize = 50;
+
+/// More lines than anything prints that is parsed here.
+const WHOLE_OUTPUT: usize = 100_000;
+
 /// A program to run.
 #[derive(Clone)]
 pub struct Program {
@@ -32,6 +38,8 @@ pub struct Program {
     user: Option<User>,
     directory: PathBuf,
     pub(super) timeout: Duration,
+    /// How many of its last lines are kept.
+    pub(super) kept: usize,
 }
 
 impl Program {
@@ -43,6 +51,7 @@ impl Program {
             user: None,
             directory: "/".into(),
             timeout: Duration::from_secs(60),
+            kept: LAST_WORDS,
         }
     }
 
@@ -61,6 +70,12 @@ impl Program {
     /// Run there.
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = directory.into();
+        self
+    }
+
+    /// With its whole output kept, because it is to be parsed; bounded all the same.
+    pub fn keep_output(mut self) -> Self {
+        self.kept = WHOLE_OUTPUT;
         self
     }
 
