@@ -1,6 +1,8 @@
 """Every resource type, on real systems: what is wanted comes about, applying again changes nothing, and what cannot be
 done leaves everything as it was and says why."""
 
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,8 +29,10 @@ SURROUNDINGS = {
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("layers")
+def folder() -> Iterator[Path]:
+    # Not pytest's own, which keeps what the last runs left.
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory)
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +124,7 @@ def check_that_nothing_is_left(case: Case, system: System) -> None:
     assert system.listing() == before, "applied again, it touched something"
 
 
-def agent(system: System, case: Case, verb: str):
+def agent(system: System, case: Case, verb: str) -> subprocess.CompletedProcess:
     source = ["--user-data", USER_DATA] if case.user_data is not None else ["case"]
     params = [word for name, value in case.params.items() for word in ("--param", f"{name}={value}")]
     return system.run("loitsut", verb, *source, *params)

@@ -13,19 +13,19 @@ class Case:
     """A system before, a layer, the system after."""
 
     name: str
-    table: str
-    on: str
-    layer: str
-    before: str = ""
-    after: str = ""
-    files: dict[str, str] = field(default_factory=dict)
-    params: dict[str, str] = field(default_factory=dict)
-    user_data: dict | None = None
-    changes: bool = True
-    error: list[str] | None = None
-    untouched: bool = False
-    says: list[str] = field(default_factory=list)
-    never_says: list[str] = field(default_factory=list)
+    table: str  # the file it is in
+    on: str  # where it is played; one for the whole file
+    layer: str  # the text of layers/case.toml; @SERVER@ is the URL of a web server
+    files: dict[str, str] = field(default_factory=dict)  # others of the bundle
+    params: dict[str, str] = field(default_factory=dict)  # for the command line
+    user_data: dict | None = None  # with it, the bind phase is applied too
+    before: str = ""  # a shell script that makes the system as it is found
+    after: str = ""  # one that succeeds if the system is as it should be, also after an error
+    changes: bool = True  # false: there is nothing to be done
+    error: list[str] | None = None  # it cannot be done, and the message has these texts
+    untouched: bool = False  # with an error: nothing has changed
+    says: list[str] = field(default_factory=list)  # what `plan` or `apply` print
+    never_says: list[str] = field(default_factory=list)  # what neither prints
 
     def __str__(self) -> str:
         return f"{self.table}: {self.name}"

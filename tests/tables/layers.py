@@ -22,6 +22,7 @@ def debian(layer: Path, apt_port: int) -> Path:
 def archive(layer: Path) -> Path:
     """An archive of our own instead of Debian's, its lists read."""
     repository.make(layer / repository.INSIDE.lstrip("/"))
+    _program(Path(__file__).with_name("hold-lock"), layer)
     with tree(keep=layer) as made:
         made.script("rm /etc/apt/sources.list.d/*")
         made.put("/etc/apt/sources.list", repository.SOURCES)
@@ -38,7 +39,11 @@ def python(layer: Path, debian: Path) -> Path:
 
 def uv(layer: Path) -> Path:
     """uv, as people install it."""
-    target = layer / "usr/local/bin/uv"
+    return _program(VENV / "bin/uv", layer)
+
+
+def _program(file: Path, layer: Path) -> Path:
+    target = layer / "usr/local/bin" / file.name
     target.parent.mkdir(parents=True)
-    shutil.copy(VENV / "bin/uv", target)
+    shutil.copy(file, target)
     return layer
