@@ -68,16 +68,21 @@ fn unattended(program: Program) -> Program {
     answers.into_iter().fold(program, |program, (name, value)| program.env(name, value))
 }
 
+/// Whether dpkg was killed in the middle of something.
+///
+/// # Errors
+/// Its files cannot be read.
+pub fn was_interrupted(context: &Context<'_>) -> Result<bool> {
+    let journal = context.host.list(Path::new("/var/lib/dpkg/updates"))?;
+    Ok(!journal.is_empty() || context.packages.status(context.host)?.interrupted)
+}
+
 /// Finishes what a dpkg that was killed left half done.
 ///
 /// # Errors
 /// dpkg cannot finish it.
 pub async fn repair(context: &Context<'_>) -> Result<()> {
     let host = context.host;
-    let journal = host.list(Path::new("/var/lib/dpkg/updates"))?;
-    if journal.is_empty() && !context.packages.status(host)?.interrupted {
-        return Ok(());
-    }
     tracing::warn!("dpkg was interrupted: finishing what it had begun");
     let words = ["dpkg", "--configure", "--pending", "--force-confdef", "--force-confold"];
     // Fails where a package was unpacked before what it depends on; what is left, apt-get tells.

@@ -10,7 +10,7 @@ use loitsut_profile::sha256::Sha256;
 use super::{Context, Converge};
 use crate::host::Host;
 use crate::host::files::{Attributes, Kind};
-use crate::host::process::Program;
+use crate::host::process::{ProcessError, Program};
 
 /// What is known of commands without a guard, a file for each: `begun` or `done`.
 const RECORDS: &str = "/var/lib/loitsut/commands";
@@ -30,9 +30,7 @@ impl Converge for Command {
             return Ok(host.stat_through(path.as_path())?.is_none().then(|| format!("has not made {path}")));
         }
         if let Some(unless) = &self.unless {
-            let guard = surroundings(self, host, Program::new(unless.clone()))?.timeout(GUARD);
-            let held = host.run(&guard).await?.status.success();
-            return Ok((!held).then(|| format!("`{}` says that it is not done", unless.join(" "))));
+            return guard(self, host, unless).await;
         }
         match host.read_text(&record(self))?.as_deref() {
             Some("done\n") => Ok(None),
@@ -52,43 +50,73 @@ impl Converge for Command {
         if !guarded {
             host.write(&record(self), b"begun\n", Attributes::PRIVATE)?;
         }
-        let ran = self.run(host).await;
-        match (&ran, guarded) {
-            (_, true) => {}
-            (Ok(()), false) => host.write(&record(self), b"done\n", Attributes::PRIVATE)?,
+        let ran = run(self, host).await;
+        match &ran {
+            _ if guarded => {}
+            Ok(()) => host.write(&record(self), b"done\n", Attributes::PRIVATE)?,
+            Err(error) if was_cut_short(error) => {}
             // It ended, and said that it failed: that much is known, and it may be tried again.
-            (Err(_), false) => host.remove(&record(self))?,
+            Err(_) => host.remove(&record(self))?,
         }
         ran
     }
 }
 
-trait Run {
-    async fn run(&self, host: &Host) -> Result<()>;
-}
-
-impl Run for Command {
-    async fn run(&self, host: &Host) -> Result<()> {
-        match &self.action {
-            Action::Program(words) => {
-                host.run_checked(&surroundings(self, host, Program::new(words.clone()))?).await?;
-            }
-            Action::Script(text) => {
-                let path = Path::new(SCRIPTS).join(digest(self).to_string());
-                let (uid, gid) = ids(self, host)?;
-                host.write(&path, text.as_bytes(), Attributes { mode: 0o500, uid, gid })?;
-                let program = interpreter(text).chain([host_path(&path)]);
-                let ran = host.run_checked(&surroundings(self, host, Program::new(program))?).await;
-                host.remove(&path)?;
-                ran?;
-            }
-        }
-        Ok(())
+/// The drift that an `unless` tells; where it cannot run yet, the command has not been run either.
+async fn guard(command: &Command, host: &Host, unless: &[String]) -> Result<Option<String>> {
+    if let Some(obstacle) = obstacle(command, host)? {
+        return Ok(Some(format!("has not been run: {obstacle}")));
+    }
+    let guard = surroundings(command, host, Program::new(unless.to_vec()))?.timeout(GUARD);
+    match host.run(&guard).await {
+        Ok(finished) if finished.status.success() => Ok(None),
+        Ok(_) => Ok(Some(format!("`{}` says that it is not done", unless.join(" ")))),
+        Err(ProcessError::Start { .. }) => Ok(Some(format!("`{}` cannot be run yet", unless.join(" ")))),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn host_path(path: &Path) -> String {
-    path.display().to_string()
+/// Whether we ended it, in the middle of who knows what.
+fn was_cut_short(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ProcessError::TimedOut { .. } | ProcessError::Stopped { .. }))
+}
+
+async fn run(command: &Command, host: &Host) -> Result<()> {
+    if let Some(obstacle) = obstacle(command, host)? {
+        bail!("{obstacle}: a resource before this one would make it");
+    }
+    match &command.action {
+        Action::Program(words) => {
+            host.run_checked(&surroundings(command, host, Program::new(words.clone()))?).await?;
+        }
+        Action::Script(text) => {
+            let path = Path::new(SCRIPTS).join(digest(command).to_string());
+            let (uid, gid) = ids(command, host)?;
+            host.write(&path, text.as_bytes(), Attributes { mode: 0o500, uid, gid })?;
+            let program = interpreter(text).chain([path.display().to_string()]);
+            let ran = host.run_checked(&surroundings(command, host, Program::new(program))?).await;
+            let removed = host.remove(&path);
+            ran?;
+            removed?;
+        }
+    }
+    Ok(())
+}
+
+/// What it is to run with, and is not there.
+fn obstacle(command: &Command, host: &Host) -> Result<Option<String>> {
+    if let Some(name) = &command.user
+        && !host.users()?.iter().any(|user| user.name == name.as_str())
+    {
+        return Ok(Some(format!("there is no user `{name}`")));
+    }
+    // Else the kernel's "no such file" would be taken for one about the program.
+    if let Some(path) = &command.directory
+        && host.stat_through(path.as_path())?.is_none_or(|stat| stat.kind != Kind::Directory)
+    {
+        return Ok(Some(format!("there is no directory {path}")));
+    }
+    Ok(None)
 }
 
 /// The words before the script's own path. /run may be mounted noexec, so that the kernel cannot read the `#!` line.
@@ -111,12 +139,6 @@ fn surroundings(command: &Command, host: &Host, program: Program) -> Result<Prog
         program = program.user(host.user(user.as_str())?);
     }
     if let Some(directory) = &command.directory {
-        // Else the kernel's "no such file" would be taken for one about the program.
-        if host.stat_through(directory.as_path())?.is_none_or(|stat| stat.kind != Kind::Directory) {
-            bail!(
-                "there is no directory {directory} to run it in: a resource `directory` before this one would make it"
-            );
-        }
         program = program.directory(directory.as_path());
     }
     Ok(program)

@@ -10,6 +10,9 @@ use loitsut_profile::resource::Wanted;
 use crate::host::Host;
 use crate::host::file_error::FileError;
 
+/// dpkg's word for this machine.
+pub const NATIVE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+
 const STATUS: &str = "/var/lib/dpkg/status";
 
 /// A package that is installed, or was begun to be.
@@ -86,9 +89,10 @@ impl Status {
         }
     }
 
-    /// The package of that name, `name:architecture` or plain.
+    /// The package of that name, `name:architecture` or plain. One of no architecture is of each.
     pub fn package(&self, name: &str) -> Option<&Package> {
-        self.packages.get(name)
+        let of_all = || self.packages.get(&format!("{}:all", name.split_once(':')?.0));
+        self.packages.get(name).or_else(of_all)
     }
 
     /// How one wanted package differs, in a few words.
@@ -149,6 +153,11 @@ Description: words
  Package: not a field
  .
 
+Package: tzdata
+Status: install ok installed
+Architecture: all
+Version: 2025b
+
 Package: held
 Status: hold ok installed
 Architecture: amd64
@@ -171,6 +180,7 @@ Provides: nothing-any-more
         assert!(!status.interrupted);
         assert_eq!(status.drift(&want("mawk", true)), None);
         assert_eq!(status.drift(&want("mawk:amd64", true)), None);
+        assert_eq!(status.drift(&want("tzdata:amd64", true)), None);
         assert_eq!(status.drift(&want("awk", true)), None);
         assert_eq!(status.drift(&want("posix-awk", true)), None);
         assert_eq!(status.drift(&want("mawk=1.3.5", true)).unwrap(), "mawk is 1.3.4, not 1.3.5");

@@ -8,7 +8,7 @@ use loitsut_profile::resource::{Packages, Wanted};
 use serde::{Deserialize, Serialize};
 
 use super::apt::{self, Policy};
-use super::dpkg::Status;
+use super::dpkg::{self, Status};
 use super::{Context, Converge, Drift};
 use crate::host::Host;
 use crate::host::files::Attributes;
@@ -22,12 +22,16 @@ const LISTS: &str = "/var/lib/apt/lists";
 
 /// The packages that differ.
 pub struct PackagesDrift {
+    /// dpkg was killed in the middle of something.
+    interrupted: bool,
     differing: Vec<(Wanted, String)>,
 }
 
 impl std::fmt::Display for PackagesDrift {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let words: Vec<_> = self.differing.iter().map(|(_, words)| words.as_str()).collect();
+        let interrupted = self.interrupted.then_some("dpkg was interrupted");
+        let words: Vec<_> =
+            interrupted.into_iter().chain(self.differing.iter().map(|(_, words)| words.as_str())).collect();
         f.write_str(&words.join(", "))
     }
 }
@@ -45,11 +49,14 @@ impl Converge for Packages {
             let skipped = Skipped::read(context.host)?;
             differing.retain(|(wanted, _)| !(wanted.optional && skipped.has(&wanted.spec.to_string())));
         }
-        Ok((!differing.is_empty()).then_some(PackagesDrift { differing }))
+        let interrupted = apt::was_interrupted(context)?;
+        Ok((interrupted || !differing.is_empty()).then_some(PackagesDrift { interrupted, differing }))
     }
 
     async fn apply(&self, context: &Context<'_>, drift: PackagesDrift) -> Result<()> {
-        apt::repair(context).await?;
+        if drift.interrupted {
+            apt::repair(context).await?;
+        }
         let wanted: Vec<Wanted> = drift.differing.into_iter().map(|(wanted, _)| wanted).collect();
         let (present, absent): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|wanted| wanted.present);
         let status = context.packages.status(context.host)?;
@@ -85,7 +92,7 @@ async fn obtainable(context: &Context<'_>, wanted: Vec<Wanted>) -> Result<Vec<Wa
     let known = apt::policy(context.host, &names(&wanted)).await?;
     let (mut found, mut skipped, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for wanted in wanted {
-        match lacking(context.host, &wanted, known.get(&wanted.spec.name)).await? {
+        match lacking(context.host, &wanted, known.get(plain_name(&wanted.spec.name))).await? {
             None => found.push(wanted),
             Some(why) if wanted.optional => {
                 tracing::info!(package = %wanted.spec, "optional package skipped: {why}");
@@ -104,6 +111,14 @@ async fn obtainable(context: &Context<'_>, wanted: Vec<Wanted>) -> Result<Vec<Wa
         Skipped::write(context.host, skipped)?;
     }
     Ok(found)
+}
+
+/// A name as apt-cache prints it: without the architecture, if that is this machine's.
+fn plain_name(name: &str) -> &str {
+    match name.split_once(':') {
+        Some((plain, architecture)) if architecture == dpkg::NATIVE => plain,
+        _ => name,
+    }
 }
 
 /// Why a package cannot be had, if so.

@@ -112,18 +112,32 @@ fn check_groups(wanted: &User, host: &Host, found: &accounts::User, drift: &mut 
 
 fn check_home(wanted: &User, host: &Host, found: &accounts::User, drift: &mut UserDrift) -> Result<()> {
     let home = wanted.home.as_ref().map_or(found.home.as_str(), |home| home.as_str());
-    if wanted.home.is_some() && host.stat_through(Path::new(home))?.map(|stat| stat.kind) != Some(Kind::Directory) {
-        drift.home = true;
-        drift.note(format!("home {home} is missing"));
-    }
-    if let Some(keys) = &wanted.ssh_authorized_keys {
-        let path = Path::new(home).join(".ssh/authorized_keys");
-        if host.read_text(&path)?.unwrap_or_default() != keys_file(keys) {
-            drift.keys = true;
-            drift.note("authorized_keys differs");
+    match host.stat_through(Path::new(home))?.map(|stat| stat.kind) {
+        None if wanted.home.is_some() => {
+            drift.home = true;
+            drift.note(format!("home {home} is missing"));
         }
+        Some(kind) if kind != Kind::Directory && wanted.home.is_some() => bail!("the home {home} is not a directory"),
+        _ => {}
+    }
+    if let Some(keys) = &wanted.ssh_authorized_keys
+        && !has_keys(host, found, home, keys)?
+    {
+        drift.keys = true;
+        drift.note("authorized_keys differs");
     }
     Ok(())
+}
+
+/// Whether the keys are there, in files that sshd takes for the user's own.
+fn has_keys(host: &Host, user: &accounts::User, home: &str, keys: &[String]) -> Result<bool> {
+    let folder = Path::new(home).join(".ssh");
+    let is_own = |path: &Path, mode: u32| -> Result<bool> {
+        Ok(host.stat(path)?.is_some_and(|stat| (stat.uid, stat.mode) == (user.uid, mode)))
+    };
+    let file = folder.join("authorized_keys");
+    let own = is_own(&folder, 0o700)? && is_own(&file, 0o600)?;
+    Ok(own && host.read_text(&file)?.as_deref() == Some(&keys_file(keys)))
 }
 
 fn add(user: &User, host: &Host) -> Result<Vec<String>> {
@@ -165,8 +179,10 @@ fn write_keys(wanted: &User, host: &Host, user: &accounts::User) -> Result<()> {
     let Some(keys) = &wanted.ssh_authorized_keys else { return Ok(()) };
     let own = |mode| Attributes { mode, uid: user.uid, gid: user.gid };
     let folder = PathBuf::from(&user.home).join(".ssh");
-    if host.stat(&folder)?.is_none() {
-        host.make_directory(&folder, own(0o700))?;
+    match host.stat(&folder)?.map(|stat| stat.kind) {
+        None => host.make_directory(&folder, own(0o700))?,
+        Some(Kind::Directory) => host.set_attributes(&folder, own(0o700))?,
+        Some(_) => bail!("{} is not a directory", folder.display()),
     }
     host.write(&folder.join("authorized_keys"), keys_file(keys).as_bytes(), own(0o600))
         .context("sshd would not know the keys")
