@@ -1,6 +1,7 @@
 //! systemd units: what an agent writes of them, and asks about them.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -18,6 +19,42 @@ pub fn is_active(host: &Host, name: &str) -> Result<bool> {
     // systemd keeps such a link for every unit as long as it is active (`unit_export_invocation_id` in its source).
     let link = format!("/run/systemd/units/invocation:{name}");
     Ok(host.stat(Path::new(&link))?.is_some())
+}
+
+/// Units that are active. Of those that start no process (timers, sockets, targets) systemd keeps no mark in a file: it
+/// is asked, for all of them at once, and again only after something was changed.
+#[derive(Default)]
+pub struct ActiveUnits {
+    marked_by_nothing: RefCell<Option<BTreeSet<String>>>,
+}
+
+impl ActiveUnits {
+    /// Whether a unit is active.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub async fn has(&self, host: &Host, name: &str) -> Result<bool> {
+        if [".service", ".mount", ".swap"].iter().any(|suffix| name.ends_with(suffix)) {
+            return is_active(host, name);
+        }
+        if self.marked_by_nothing.borrow().is_none() {
+            let units = list_active(host).await?;
+            *self.marked_by_nothing.borrow_mut() = Some(units);
+        }
+        Ok(self.marked_by_nothing.borrow().as_ref().is_some_and(|units| units.contains(name)))
+    }
+
+    /// Something was started or stopped.
+    pub fn forget(&self) {
+        *self.marked_by_nothing.borrow_mut() = None;
+    }
+}
+
+async fn list_active(host: &Host) -> Result<BTreeSet<String>> {
+    let types = "--type=timer,socket,path,target,slice,automount";
+    let words = ["systemctl", "list-units", "--state=active", types, "--plain", "--no-legend", "--full", "--no-pager"];
+    let finished = host.run_checked(&Program::new(words).keep_output()).await?;
+    Ok(finished.tail.iter().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
 }
 
 /// What systemd knows of a unit.
@@ -63,7 +100,10 @@ impl Unit {
 
     /// In words.
     pub fn how_it_ended(&self) -> String {
-        format!("{}, exit status {}", self.result(), self.property("ExecMainStatus"))
+        match (self.result(), self.property("ExecMainStatus")) {
+            (signal @ ("signal" | "core-dump"), number) => format!("{signal} {number}"),
+            (result, status) => format!("{result}, exit status {status}"),
+        }
     }
 }
 

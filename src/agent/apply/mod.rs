@@ -21,6 +21,7 @@ use loitsut_profile::resource::Resource;
 use crate::host::cache::Downloads;
 use crate::host::{Host, plain};
 use crate::report::{Difference, Event, Outcome, Reporter, StepFailure, StepName};
+use crate::unit::ActiveUnits;
 
 /// What resources need to be checked and applied.
 pub struct Context<'a> {
@@ -32,6 +33,8 @@ pub struct Context<'a> {
     pub disposable: bool,
     /// What dpkg says is installed.
     packages: dpkg::Cache,
+    /// What systemd says is active.
+    units: ActiveUnits,
     /// The package lists were brought up to date in this run.
     lists: apt::Lists,
 }
@@ -44,6 +47,7 @@ impl<'a> Context<'a> {
             disposable,
             downloads: Downloads::default(),
             packages: dpkg::Cache::default(),
+            units: ActiveUnits::default(),
             lists: apt::Lists::default(),
         }
     }

@@ -11,7 +11,6 @@ use super::{Context, Converge, Drift};
 use crate::host::Host;
 use crate::host::files::{Attributes, Kind};
 use crate::host::process::Program;
-use crate::unit;
 
 /// Where an admin's units and links are.
 const UNITS: &str = "/etc/systemd/system";
@@ -58,7 +57,7 @@ impl Converge for Service {
         // In a tree that is not booted nothing runs, and nothing can be started.
         if is_booted(host)? {
             let rewritten = differing.iter().any(|(action, _)| *action == Action::Write);
-            differing.extend(match (self.running, is_active(host, self).await?) {
+            differing.extend(match (self.running, context.units.has(host, self.name.as_str()).await?) {
                 (Some(true), false) => Some((Action::Start, "is not running")),
                 (Some(false), true) => Some((Action::Stop, "is running")),
                 (Some(false), false) | (None, false) => None,
@@ -72,11 +71,17 @@ impl Converge for Service {
     }
 
     async fn apply(&self, context: &Context<'_>, drift: ServiceDrift) -> Result<()> {
-        // A unit that is masked can no longer be stopped by name alone: mask it last.
         let mut actions: Vec<Action> = drift.differing.into_iter().map(|(action, _)| action).collect();
-        actions.sort_by_key(|action| *action == Action::Mask);
+        actions.sort_by_key(|action| match action {
+            // The mask is where a unit of ours is to be.
+            Action::Unmask => 0,
+            // A unit that is masked can no longer be stopped by name alone.
+            Action::Mask => 2,
+            _ => 1,
+        });
         for action in actions {
-            perform(self, context.host, action).await?;
+            perform(self, context, action).await?;
+            context.units.forget();
         }
         Ok(())
     }
@@ -103,12 +108,13 @@ fn check_files(service: &Service, host: &Host) -> Result<Vec<(Action, &'static s
     Ok(differing)
 }
 
-async fn perform(service: &Service, host: &Host, action: Action) -> Result<()> {
+async fn perform(service: &Service, context: &Context<'_>, action: Action) -> Result<()> {
+    let host = context.host;
     let verb = match action {
         Action::Write => {
             let text = service.unit.as_deref().unwrap_or_default();
             // Before: if the agent ends between here and the restart, the next one finds what it still runs with.
-            if is_booted(host)? && is_active(host, service).await? {
+            if is_booted(host)? && context.units.has(host, service.name.as_str()).await? {
                 remember(host, service)?;
             }
             host.write(&unit_path(service), text.as_bytes(), Attributes::PUBLIC)?;
@@ -192,16 +198,6 @@ fn is_enabled(host: &Host, service: &Service) -> Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// Whether it runs. Of units that start no process (timers, sockets, targets) systemd keeps no mark in a file.
-async fn is_active(host: &Host, service: &Service) -> Result<bool> {
-    let name = service.name.as_str();
-    if [".service", ".mount", ".swap"].iter().any(|suffix| name.ends_with(suffix)) {
-        return unit::is_active(host, name);
-    }
-    let asked = host.run(&Program::new(["systemctl", "is-active", "--quiet", name])).await?;
-    Ok(asked.status.success())
 }
 
 fn started_with_path(service: &Service) -> PathBuf {
