@@ -80,9 +80,9 @@ async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
     drop(lock);
     reporter.emit(Event::Ended(State::Ready, None));
 
-    if resolved.worker.is_some() {
+    if let Some((worker, _)) = &resolved.worker {
         reporter.emit(Event::Phase(Phase::Watch));
-        watch::watch(host, reporter).await?;
+        watch::watch(host, worker, reporter).await?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The worker started as its own systemd unit, and waited for until it is ready.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use loitsut_profile::resource::{Ready, WorkerUnit};
@@ -9,6 +9,7 @@ use loitsut_profile::resource::{Ready, WorkerUnit};
 use crate::host::Host;
 use crate::host::files::Attributes;
 use crate::host::process::Program;
+use crate::journal::{self, Lines};
 use crate::report::{Event, Reporter, WorkerReport, WorkerState};
 use crate::unit::{self, Unit};
 
@@ -33,7 +34,7 @@ pub async fn launch(host: &Host, worker: &WorkerUnit, reporter: &mut Reporter<'_
     let runs = Unit::show(host, WORKER).await?.is_running();
     reporter.emit(Event::Worker(WorkerReport { state: WorkerState::Starting, result: None }));
     // Of a worker that was there before, the line that says ready may be old.
-    let since = if runs && !changed { 0 } else { now() };
+    let since = if runs && !changed { Duration::ZERO } else { journal::now() };
     if changed || !runs {
         host.run_checked(&Program::new(["systemctl", "daemon-reload"])).await?;
         let verb = if runs { "restart" } else { "start" };
@@ -43,9 +44,12 @@ pub async fn launch(host: &Host, worker: &WorkerUnit, reporter: &mut Reporter<'_
     let timeout = worker.ready_timeout.get();
     tokio::select! {
         ready = ready(host, worker, since) => ready?,
-        ended = ended(host) => bail!("the worker ended before it was ready: {}\n{}", ended?, last_words(host).await),
+        ended = ended(host) => {
+            bail!("the worker ended before it was ready: {}\n{}", ended?, last_words(host, since).await);
+        }
         () = tokio::time::sleep(timeout) => {
-            bail!("the worker was not ready within {} s ({})\n{}", timeout.as_secs(), condition(worker), last_words(host).await);
+            let (limit, condition) = (timeout.as_secs(), condition(worker));
+            bail!("the worker was not ready within {limit} s ({condition})\n{}", last_words(host, since).await);
         }
     }
     reporter.emit(Event::Worker(WorkerReport { state: WorkerState::Ready, result: None }));
@@ -77,14 +81,18 @@ fn write_settings(host: &Host, worker: &WorkerUnit) -> Result<bool> {
     Ok(changed)
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-async fn ready(host: &Host, worker: &WorkerUnit, since: u64) -> Result<()> {
+/// Waits until the worker is ready, by what it has done since then.
+///
+/// # Errors
+/// That cannot be seen.
+pub async fn ready(host: &Host, worker: &WorkerUnit, since: Duration) -> Result<()> {
     match &worker.ready {
         None => Ok(()),
-        Some(Ready::Log(text)) => line(host, text, since).await,
+        Some(Ready::Log(text)) => {
+            let mut lines = Lines::follow(host, WORKER, since)?;
+            while !lines.next().await?.contains(text) {}
+            Ok(())
+        }
         Some(Ready::File(path)) => loop {
             if host.stat_through(path.as_path())?.is_some() {
                 return Ok(());
@@ -98,20 +106,6 @@ async fn ready(host: &Host, worker: &WorkerUnit, since: u64) -> Result<()> {
             tokio::time::sleep(LOOK).await;
         },
     }
-}
-
-/// Waits for a line of the worker's output, old or new.
-async fn line(host: &Host, text: &str, since: u64) -> Result<()> {
-    let unit = format!("_SYSTEMD_UNIT={WORKER}");
-    let words = ["journalctl", "--boot", "--follow", "--no-tail", "--output=cat"];
-    let words = words.map(str::to_owned).into_iter().chain([format!("--since=@{since}"), unit]);
-    let mut journal = host.follow(&Program::new(words))?;
-    while let Some(line) = journal.next().await? {
-        if line.contains(text) {
-            return Ok(());
-        }
-    }
-    bail!("journalctl ended while the worker's output was read")
 }
 
 fn condition(worker: &WorkerUnit) -> String {
@@ -138,11 +132,10 @@ async fn ended(host: &Host) -> Result<String> {
 }
 
 /// The last lines that the worker printed.
-async fn last_words(host: &Host) -> String {
-    let words = ["journalctl", "--boot", "--no-pager", "--output=cat", "--lines=50", "--unit", WORKER];
-    match host.run_checked(&Program::new(words)).await {
-        Ok(finished) if finished.tail.is_empty() => "it printed nothing".into(),
-        Ok(finished) => finished.tail.iter().map(|line| format!("    | {line}")).collect::<Vec<_>>().join("\n"),
-        Err(error) => format!("(its output cannot be read: {error})"),
+async fn last_words(host: &Host, since: Duration) -> String {
+    match journal::last_lines(host, WORKER, since).await {
+        Ok(lines) if lines.is_empty() => "it printed nothing".into(),
+        Ok(lines) => lines.iter().map(|line| format!("    | {line}")).collect::<Vec<_>>().join("\n"),
+        Err(error) => format!("(its output cannot be read: {error:#})"),
     }
 }

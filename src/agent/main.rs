@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod document;
 mod host;
+mod journal;
 mod launch;
 mod library;
 mod logging;

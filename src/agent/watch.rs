@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use loitsut_profile::resource::WorkerUnit;
 
 use crate::host::Host;
-use crate::launch::WORKER;
+use crate::journal;
+use crate::launch::{self, WORKER};
 use crate::report::{Event, Reporter, WorkerReport, WorkerState};
 use crate::stop;
 use crate::unit::{self, Unit};
@@ -17,31 +19,79 @@ const LOOK: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The worker has ended otherwise.
-pub async fn watch(host: &Host, reporter: &mut Reporter<'_>) -> Result<()> {
-    let mut restarting = false;
-    while stop::unless_requested(tokio::time::sleep(LOOK)).await.is_ok() {
-        if unit::is_active(host, WORKER)? {
-            if restarting {
-                reporter.emit(Event::Worker(WorkerReport { state: WorkerState::Starting, result: None }));
-                restarting = false;
+pub async fn watch(host: &Host, worker: &WorkerUnit, reporter: &mut Reporter<'_>) -> Result<()> {
+    stop::unless_requested(until_its_end(host, worker, reporter)).await.unwrap_or(Ok(()))
+}
+
+/// ready -> (restarting -> starting -> ready)… -> exited or failed
+async fn until_its_end(host: &Host, worker: &WorkerUnit, reporter: &mut Reporter<'_>) -> Result<()> {
+    let mut coming_up = None;
+    loop {
+        let unit = tokio::select! {
+            unit = interrupted(host) => unit?,
+            ready = ready_again(host, worker, coming_up) => {
+                ready?;
+                tell(reporter, WorkerState::Ready, None);
+                coming_up = None;
+                continue;
             }
+        };
+        if unit.has_ended() {
+            return end(&unit, reporter);
+        }
+        tell(reporter, WorkerState::Restarting, Some(&unit));
+        coming_up = Some(journal::now());
+        if runs_again(host).await? {
+            tell(reporter, WorkerState::Starting, None);
+        }
+    }
+}
+
+/// Waits until the worker has stopped to run, for good or not.
+async fn interrupted(host: &Host) -> Result<Unit> {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if unit::is_active(host, WORKER)? {
             continue;
         }
         let unit = Unit::show(host, WORKER).await?;
-        let report = |state| Event::Worker(WorkerReport { state, result: Some(unit.result().to_owned()) });
-        if !unit.has_ended() {
-            if !restarting && !unit.is_running() {
-                reporter.emit(report(WorkerState::Restarting));
-                restarting = true;
-            }
-            continue;
+        if !unit.is_running() {
+            return Ok(unit);
         }
-        if unit.succeeded() {
-            reporter.emit(report(WorkerState::Exited));
-            return Ok(());
-        }
-        reporter.emit(report(WorkerState::Failed));
-        bail!("the worker has failed: {}; `journalctl -u {WORKER}` has its output", unit.how_it_ended());
     }
-    Ok(())
+}
+
+/// Waits until systemd has started the worker again, or has given it up; whether it runs.
+async fn runs_again(host: &Host) -> Result<bool> {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if unit::is_active(host, WORKER)? {
+            return Ok(true);
+        }
+        if Unit::show(host, WORKER).await?.has_ended() {
+            return Ok(false);
+        }
+    }
+}
+
+/// Waits until a worker that was started again is ready; for ever, if none was.
+async fn ready_again(host: &Host, worker: &WorkerUnit, since: Option<Duration>) -> Result<()> {
+    match since {
+        Some(since) => launch::ready(host, worker, since).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn end(unit: &Unit, reporter: &mut Reporter<'_>) -> Result<()> {
+    if unit.succeeded() {
+        tell(reporter, WorkerState::Exited, Some(unit));
+        return Ok(());
+    }
+    tell(reporter, WorkerState::Failed, Some(unit));
+    bail!("the worker has failed: {}; `journalctl -u {WORKER}` has its output", unit.how_it_ended())
+}
+
+fn tell(reporter: &mut Reporter<'_>, state: WorkerState, unit: Option<&Unit>) {
+    let result = unit.map(|unit| unit.result().to_owned());
+    reporter.emit(Event::Worker(WorkerReport { state, result }));
 }

@@ -68,13 +68,14 @@ fn unattended(program: Program) -> Program {
     answers.into_iter().fold(program, |program, (name, value)| program.env(name, value))
 }
 
-/// Whether dpkg was killed in the middle of something.
+/// Whether dpkg was killed in the middle of something that no package tells of: its journal is not empty, or triggers
+/// wait.
 ///
 /// # Errors
 /// Its files cannot be read.
-pub fn was_interrupted(context: &Context<'_>) -> Result<bool> {
+pub fn left_work(context: &Context<'_>) -> Result<bool> {
     let journal = context.host.list(Path::new("/var/lib/dpkg/updates"))?;
-    Ok(!journal.is_empty() || context.packages.status(context.host)?.interrupted)
+    Ok(!journal.is_empty() || context.packages.status(context.host)?.triggers)
 }
 
 /// Finishes what a dpkg that was killed left half done.

@@ -37,6 +37,8 @@ pub struct Status {
     provided: BTreeSet<String>,
     /// A package is half installed, half configured or waits for a trigger.
     pub interrupted: bool,
+    /// A package waits for a trigger.
+    pub triggers: bool,
     /// Packages that were being unpacked: only their archive can mend them.
     pub half_installed: Vec<String>,
 }
@@ -67,6 +69,7 @@ impl Status {
                     package.installed = state == "installed";
                     package.gone = matches!(state, "not-installed" | "config-files");
                     self.interrupted |= !package.installed && !package.gone;
+                    self.triggers |= state.starts_with("triggers-");
                 }
                 _ => {}
             }

@@ -49,12 +49,12 @@ impl Converge for Packages {
             let skipped = Skipped::read(context.host)?;
             differing.retain(|(wanted, _)| !(wanted.optional && skipped.has(&wanted.spec.to_string())));
         }
-        let interrupted = apt::was_interrupted(context)?;
+        let interrupted = apt::left_work(context)?;
         Ok((interrupted || !differing.is_empty()).then_some(PackagesDrift { interrupted, differing }))
     }
 
     async fn apply(&self, context: &Context<'_>, drift: PackagesDrift) -> Result<()> {
-        if drift.interrupted {
+        if drift.interrupted || context.packages.status(context.host)?.interrupted {
             apt::repair(context).await?;
         }
         let wanted: Vec<Wanted> = drift.differing.into_iter().map(|(wanted, _)| wanted).collect();

@@ -90,12 +90,13 @@ impl Converge for Service {
 /// What differs whether it runs or not.
 fn check_files(service: &Service, host: &Host) -> Result<Vec<(Action, &'static str)>> {
     let mut differing = Vec::new();
+    let masked = is_masked(host, service)?;
     if let Some(unit) = &service.unit
-        && host.read_text(&unit_path(service))?.as_deref() != Some(unit)
+        && (masked || host.read_text(&unit_path(service))?.as_deref() != Some(unit))
     {
         differing.push((Action::Write, "its unit differs"));
     }
-    differing.extend(match (service.masked, is_masked(host, service)?) {
+    differing.extend(match (service.masked, masked) {
         (Some(true), false) => Some((Action::Mask, "is not masked")),
         (Some(false), true) => Some((Action::Unmask, "is masked")),
         _ => None,

@@ -182,6 +182,8 @@ fn write_keys(wanted: &User, host: &Host, user: &accounts::User) -> Result<()> {
     match host.stat(&folder)?.map(|stat| stat.kind) {
         None => host.make_directory(&folder, own(0o700))?,
         Some(Kind::Directory) => host.set_attributes(&folder, own(0o700))?,
+        // Writing below it says whose it is, and refuses.
+        Some(Kind::Symlink) => {}
         Some(_) => bail!("{} is not a directory", folder.display()),
     }
     host.write(&folder.join("authorized_keys"), keys_file(keys).as_bytes(), own(0o600))

@@ -113,13 +113,15 @@ fn trusted_link(parent: &OwnedFd, name: &OsStr) -> Result<OsString, String> {
     let (us, name) = (nix::unistd::geteuid().as_raw(), name.display());
     if stat.st_uid != 0 && stat.st_uid != us {
         return Err(format!(
-            "{name} is a symbolic link that the user with id {} made; it is not followed",
+            "{name} is a symbolic link that the user with id {} made; it is not followed: remove it",
             stat.st_uid
         ));
     }
     let others_write = holder.st_mode & 0o022 != 0 && holder.st_mode & 0o1000 == 0;
     if (holder.st_uid != 0 && holder.st_uid != us) || others_write {
-        return Err(format!("{name} is a symbolic link in a directory of others, who can move it; it is not followed"));
+        return Err(format!(
+            "{name} is a symbolic link in a directory of others, who can move it; it is not followed: remove it"
+        ));
     }
     readlinkat(&link, "").map_err(words)
 }
