@@ -3,7 +3,10 @@
 import base64
 import contextlib
 import json
+import os
 import secrets
+import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,13 +72,17 @@ class Machine:
         text = self.run("journalctl", "--output=json", f"--cursor={self.began}", *matches)
         return [json.loads(line) for line in text.splitlines()]
 
-    def wait(self, *matches: str) -> dict[str, Any]:
-        """Wait for an entry of the journal of this boot, old or new."""
+    def wait(self, *matches: str, times: int = 1) -> dict[str, Any]:
+        """Wait for an entry of the journal of this boot, old or new, or for the last of several."""
         follow = ["journalctl", "--follow", "--lines=all", "--output=json", f"--cursor={self.began}", *matches]
-        with self.inside.running(*follow, stdout=-1) as journal, _deadline(journal):
-            line = journal.stdout.readline()
-        assert line, f"not in the journal within {SECONDS} s: {' '.join(matches)}\n{self.journal('-ocat')}"
-        return json.loads(line)
+        with self.inside.running(*follow, stdout=subprocess.PIPE) as journal, _deadline(journal):
+            lines = [journal.stdout.readline() for _ in range(times)]
+        assert all(lines), f"not in the journal within {SECONDS} s: {' '.join(matches)}\n{self.told()}"
+        return json.loads(lines[-1])
+
+    def told(self) -> str:
+        """What the agent and its worker have said in this boot."""
+        return "\n".join(entry["MESSAGE"] for entry in self.journal("--unit=loitsut.service", "--unit=loitsut-worker.service"))
 
     def wait_for_file(self, path: str) -> None:
         """Wait until a file is there."""
@@ -83,8 +90,8 @@ class Machine:
 
 
 @contextlib.contextmanager
-def _deadline(process: Any) -> Iterator[None]:
-    timer = threading.Timer(SECONDS, process.terminate)
+def _deadline(process: subprocess.Popen[str]) -> Iterator[None]:
+    timer = threading.Timer(SECONDS, os.killpg, (process.pid, signal.SIGTERM))
     timer.start()
     try:
         yield
