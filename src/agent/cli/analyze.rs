@@ -38,8 +38,8 @@ fn items(status: &Status) -> Vec<Item> {
         Some(Item { milliseconds: report.span.duration?, what: format!("phase {}", report.phase.as_str()) })
     });
     let steps = status.steps.iter().filter_map(|step| {
-        let outcome = step.outcome.as_deref().unwrap_or("failed");
-        Some(Item { milliseconds: step.span.duration?, what: format!("{} ({}, {outcome})", step.resource, step.layer) })
+        let (duration, outcome) = (step.span.duration?, step.outcome.as_deref()?);
+        Some(Item { milliseconds: duration, what: format!("{} ({}, {outcome})", step.resource, step.layer) })
     });
     phases.chain(steps).collect()
 }

@@ -16,7 +16,7 @@ use crate::document;
 use crate::host::Host;
 use crate::library;
 use crate::metadata::{Identity, Source};
-use crate::report::{Printer, Reporter, Style, say};
+use crate::report::{Phase, Printer, Reporter, Status, StepFailure, Style, say};
 use crate::resolve::Wanted;
 use crate::stop;
 
@@ -27,8 +27,7 @@ pub(super) async fn plan(target: &Target) -> Result<ExitCode> {
     let mut reporter = reporter(&host, target);
     let context = Context::new(&host, disposable);
     let planned = apply::plan(&order::steps(&resolved.resources), &context, &mut reporter).await;
-    finish(&reporter, &resolved, target);
-    planned?;
+    finish(planned, &mut reporter, &resolved, target)?;
     Ok(if reporter.status.count("differs") > 0 { exit::two() } else { ExitCode::SUCCESS })
 }
 
@@ -47,8 +46,7 @@ pub(super) async fn apply(target: &Target) -> Result<ExitCode> {
     let mut reporter = reporter(&host, target);
     let context = Context::new(&host, disposable);
     let applied = apply::apply(&order::steps(&resolved.resources), &context, &mut reporter).await;
-    finish(&reporter, &resolved, target);
-    applied?;
+    finish(applied, &mut reporter, &resolved, target)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -94,25 +92,48 @@ async fn document(host: &Host, target: &Target) -> Result<(Option<Box<Document>>
     }
 }
 
-fn finish(reporter: &Reporter<'_>, resolved: &Resolved, target: &Target) {
-    let status = &reporter.status;
+/// Sums up, also what was done before a failure; the failure itself is for the caller to tell.
+fn finish(
+    done: Result<(), StepFailure>,
+    reporter: &mut Reporter<'_>,
+    resolved: &Resolved,
+    target: &Target,
+) -> Result<()> {
+    let done = done.map_err(anyhow::Error::from);
+    if let Err(error) = &done {
+        reporter.take_in(Phase::Apply, error);
+    }
     if target.json {
-        let left_out: Vec<_> = resolved
-            .left_out
-            .iter()
-            .map(|left| json!({ "type": left.kind, "layer": left.layer.as_str(), "place": left.place.to_string() }))
-            .collect();
-        say(&json!({ "profile": resolved.profile, "steps": status.steps, "left_out": left_out }).to_string());
-        return;
+        say(&json(&reporter.status, resolved).to_string());
+    } else {
+        for left in &resolved.left_out {
+            say(&format!("left out  {} ({}, {}): needs a launch", left.kind, left.layer, left.place));
+        }
+        say(&summary(&reporter.status, resolved));
     }
-    for left in &resolved.left_out {
-        say(&format!("left out  {} ({}, {}): needs a launch", left.kind, left.layer, left.place));
-    }
-    let (all, differing, changed) = (status.steps.len(), status.count("differs"), status.count("changed"));
-    let summary = match (differing, changed) {
+    done
+}
+
+fn json(status: &Status, resolved: &Resolved) -> serde_json::Value {
+    let left_out = resolved.left_out.iter();
+    let left_out: Vec<_> = left_out
+        .map(|left| json!({ "type": left.kind, "layer": left.layer.as_str(), "place": left.place.to_string() }))
+        .collect();
+    json!({ "profile": resolved.profile, "steps": status.steps, "left_out": left_out, "failure": status.failure })
+}
+
+fn summary(status: &Status, resolved: &Resolved) -> String {
+    let (steps, all) = (status.steps.len(), order::steps(&resolved.resources).len());
+    let found = match (status.count("differs"), status.count("changed")) {
         (0, 0) => "nothing to change".to_owned(),
         (0, changed) => format!("{changed} changed"),
         (differing, _) => format!("{differing} would change"),
     };
-    say(&format!("profile {}: {all} steps, {summary}", resolved.profile));
+    match &status.failure {
+        None => format!("profile {}: {all} steps, {found}", resolved.profile),
+        Some(_) => {
+            let before = if status.count("changed") == 0 { "nothing changed".to_owned() } else { found };
+            format!("profile {}: step {steps} of {all} failed, {before} before it", resolved.profile)
+        }
+    }
 }

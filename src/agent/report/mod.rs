@@ -164,6 +164,12 @@ impl<'a> Reporter<'a> {
         Self { host, status: Status::new(), started: Instant::now(), file: false, printer: Some(printer) }
     }
 
+    /// Takes a failure into the status, without telling anybody.
+    pub fn take_in(&mut self, phase: Phase, error: &anyhow::Error) {
+        let ended = Event::Ended(State::Failed, Some(failure(phase, error, self.host)));
+        self.status.fold(&ended, self.started.elapsed());
+    }
+
     /// Tells everybody.
     pub fn emit(&mut self, event: Event<'_>) {
         self.status.fold(&event, self.started.elapsed());

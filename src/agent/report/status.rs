@@ -101,7 +101,7 @@ pub struct StepReport {
     pub resource: String,
     /// The layers that want it.
     pub layer: String,
-    /// `unchanged`, `differs` or `changed`; absent while it goes on and when it failed.
+    /// `unchanged`, `differs`, `changed` or `failed`; absent while it goes on.
     pub outcome: Option<String>,
     /// What differed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -182,6 +182,8 @@ pub struct Failure {
 pub struct Status {
     /// Version of the agent.
     pub version: String,
+    /// The process that writes it.
+    pub pid: u32,
     /// When the boot job began, in seconds since 1970.
     pub started: u64,
     /// Where it stands.
@@ -209,6 +211,7 @@ impl Status {
     pub fn new() -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
             started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             state: State::InProgress,
             profile: None,
@@ -254,8 +257,17 @@ impl Status {
                 self.failure.clone_from(failure);
                 if *state != State::Ready {
                     self.end_phase(now);
+                    self.end_step(now);
                 }
             }
+        }
+    }
+
+    /// A step that is still open when all ends is the one that failed.
+    fn end_step(&mut self, now: u64) {
+        if let Some(step) = self.steps.last_mut().filter(|step| step.span.duration.is_none()) {
+            step.outcome = Some("failed".into());
+            step.span.duration = Some(now - step.span.start);
         }
     }
 
@@ -273,6 +285,15 @@ impl Status {
     /// The phase it is in, or ended in.
     pub fn phase(&self) -> Option<Phase> {
         self.phases.last().map(|report| report.phase)
+    }
+
+    /// Whether it says that a boot is on its way, and nobody is there who could be at it.
+    ///
+    /// # Errors
+    /// /proc cannot be read.
+    pub fn is_abandoned(&self, host: &Host) -> Result<bool, FileError> {
+        let name = host.read_text(&Path::new("/proc").join(self.pid.to_string()).join("comm"))?;
+        Ok(self.state == State::InProgress && name.is_none_or(|name| name.trim_end() != "loitsut"))
     }
 
     /// Puts it where [`Status::read`] finds it.
