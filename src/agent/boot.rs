@@ -73,14 +73,14 @@ async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
     let context = Context::new(host, document.disposable);
     apply::apply(&order::steps(&resolved.resources), &context, reporter).await?;
 
-    if let Some((worker, _)) = &resolved.worker {
+    if let Some(worker) = &resolved.worker {
         reporter.emit(Event::Phase(Phase::Launch));
         stop::unless_requested(launch::launch(host, worker, reporter)).await??;
     }
     drop(lock);
     reporter.emit(Event::Ended(State::Ready, None));
 
-    if let Some((worker, _)) = &resolved.worker {
+    if let Some(worker) = &resolved.worker {
         reporter.emit(Event::Phase(Phase::Watch));
         watch::watch(host, worker, reporter).await?;
     }

@@ -89,6 +89,12 @@ fn visible(place: &Place) -> std::ops::Range<usize> {
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
+    /// More than anybody reads at once; looking for more would only take time.
+    pub(crate) const ENOUGH: usize = 200;
+
+    /// How many are shown.
+    const SHOWN: usize = 50;
+
     /// `Ok` when nothing was found.
     pub fn none_in(found: Vec<Diagnostic>) -> Result<(), Self> {
         if found.is_empty() { Ok(()) } else { Err(Self(found)) }
@@ -97,7 +103,9 @@ impl Diagnostics {
     /// The text for people, with colours or without.
     pub fn render(&self, colours: bool) -> String {
         let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
-        let mut text: Vec<String> = self.0.iter().map(|d| renderer.render(&[d.group()])).collect();
+        let mut text: Vec<String> = self.0.iter().take(Self::SHOWN).map(|d| renderer.render(&[d.group()])).collect();
+        let hidden = self.0.len().saturating_sub(Self::SHOWN);
+        text.extend((hidden > 0).then(|| format!("and {hidden} more")));
         text.push(format!("{} error{}", self.0.len(), if self.0.len() == 1 { "" } else { "s" }));
         text.join("\n\n")
     }

@@ -109,11 +109,11 @@ impl Binding {
 
     /// A launch to check profiles against where there is none.
     pub fn sample() -> Self {
-        let launch = Launch { id: "sample".into(), name: "sample".into(), pool: "sample".into() };
+        let launch = Launch { id: "sample-launch".into(), name: "sample-instance".into(), pool: "sample-pool".into() };
         let worker = Worker {
             master: "master.example.org:9989".into(),
-            name: "sample".into(),
-            password: Secret::from("sample".to_owned()),
+            name: "sample-worker".into(),
+            password: Secret::from("sample-password".to_owned()),
         };
         Self { launch: Some(launch), worker: Some(worker) }
     }

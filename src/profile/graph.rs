@@ -3,20 +3,35 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::library::{Library, did_you_mean};
+use crate::library::Library;
 use crate::names::LayerName;
 use crate::source::Place;
+use crate::suggest::did_you_mean;
 use crate::written::Layer;
 
 /// A chain of `requires` that is longer than people make them; the walk below is as deep as the chain.
 const LONGEST_CHAIN: usize = 64;
+
+/// More resources than all layers of a profile have.
+const MOST_RESOURCES: usize = 10_000;
+
+/// More parameters than they declare.
+const MOST_PARAMS: usize = 10_000;
 
 /// More layers than a profile has.
 const MOST_LAYERS: usize = 1000;
 
 /// The layers that `roots` name and pull in, in order; on error, everything that is wrong with them as written.
 pub(crate) fn order<'l>(library: &'l Library, roots: &[(LayerName, Place)]) -> Result<Vec<Layer<'l>>, Diagnostics> {
-    let mut walk = Walk { library, states: BTreeMap::new(), path: Vec::new(), ordered: Vec::new(), found: Vec::new() };
+    let mut walk = Walk {
+        library,
+        states: BTreeMap::new(),
+        path: Vec::new(),
+        ordered: Vec::new(),
+        found: Vec::new(),
+        resources: 0,
+        params: 0,
+    };
     for (name, place) in roots {
         walk.visit(name, place);
     }
@@ -36,6 +51,8 @@ struct Walk<'l> {
     path: Vec<(LayerName, Place)>,
     ordered: Vec<Layer<'l>>,
     found: Vec<Diagnostic>,
+    resources: usize,
+    params: usize,
 }
 
 impl<'l> Walk<'l> {
@@ -43,7 +60,10 @@ impl<'l> Walk<'l> {
         match self.states.get(name) {
             Some(State::Done) => {}
             Some(State::Open) => self.report_cycle(name, named_at),
-            None if self.path.len() >= LONGEST_CHAIN || self.states.len() >= MOST_LAYERS => self.report_size(named_at),
+            None if self.path.len() >= LONGEST_CHAIN || self.states.len() >= MOST_LAYERS => self.report_size(
+                format!("too many layers: at most {MOST_LAYERS}, and {LONGEST_CHAIN} that require one another"),
+                named_at,
+            ),
             None => self.enter(name, named_at),
         }
     }
@@ -57,6 +77,16 @@ impl<'l> Walk<'l> {
             Some(Ok(layer)) => {
                 for (required, place) in &layer.requires {
                     self.visit(required, place);
+                }
+                self.resources += layer.resources.len();
+                self.params += layer.params.len();
+                if self.resources > MOST_RESOURCES || self.params > MOST_PARAMS {
+                    self.report_size(
+                        format!(
+                            "too much: at most {MOST_RESOURCES} resources and {MOST_PARAMS} parameters in a profile"
+                        ),
+                        named_at,
+                    );
                 }
                 self.ordered.push(layer);
             }
@@ -72,8 +102,7 @@ impl<'l> Walk<'l> {
     }
 
     /// Said once: all that follows is too much for the same reason.
-    fn report_size(&mut self, named_at: &Place) {
-        let message = format!("too many layers: at most {MOST_LAYERS}, and {LONGEST_CHAIN} that require one another");
+    fn report_size(&mut self, message: String, named_at: &Place) {
         if !self.found.iter().any(|known| known.message == message) {
             self.found.push(Diagnostic::at(named_at.clone(), message).help("is that a profile?"));
         }

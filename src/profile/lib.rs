@@ -3,6 +3,7 @@
 //! A boot turns [`userdata`] into a [`library::Library`], resolves a profile of it ([`resolve`]), and applies the
 //! [`order::steps`] of the result.
 
+mod asks;
 mod conflict;
 pub mod diagnostic;
 pub mod facts;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::names::{BundlePath, LayerName};
 use crate::source::SourceFile;
-use crate::suggest;
 
 /// Gives the bytes of a file that is not text of the language, or `None` where there is none.
 pub type Loader = Box<dyn Fn(&BundlePath) -> Result<Option<Vec<u8>>, String>>;
@@ -44,9 +43,9 @@ impl Library {
         self.texts.get(&format!("layers/{name}.toml"))
     }
 
-    /// Names of all profiles.
+    /// Names of all profiles; TOML files in folders are other things.
     pub fn profiles(&self) -> impl Iterator<Item = &str> {
-        self.texts.keys().filter(|path| !path.starts_with("layers/")).filter_map(|path| path.strip_suffix(".toml"))
+        self.texts.keys().filter(|path| !path.contains('/')).filter_map(|path| path.strip_suffix(".toml"))
     }
 
     /// Names of all layers.
@@ -61,9 +60,4 @@ impl Library {
         }
         (self.loader)(path)?.ok_or_else(|| format!("there is no file `{path}` beside the profiles"))
     }
-}
-
-/// "did you mean `x`?", if one of the known names is near.
-pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    suggest::nearest(name, known).map(|near| format!("did you mean `{near}`?"))
 }

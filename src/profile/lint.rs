@@ -1,5 +1,7 @@
 //! Profiles and layers checked without a machine.
 
+use std::collections::BTreeSet;
+
 use crate::conflict::{self, Wish};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::facts::{Binding, Facts};
@@ -7,13 +9,12 @@ use crate::graph;
 use crate::library::Library;
 use crate::names::LayerName;
 use crate::param::{Origin, Overrides, ParamType, ParamValue};
-use crate::render::Renderer;
-use crate::resolve::{find_profile, one_worker};
+use crate::render::{Renderer, is_about};
+use crate::resolve::{self, find_profile, one_worker};
 use crate::resource::Resource;
 use crate::scope::{self, Scope};
 use crate::source::Place;
-use crate::template::Engine;
-use crate::values::{self, Params};
+use crate::values::{self, Params, Reach};
 use crate::written::{Entry, Layer};
 
 /// Everything that is wrong with a profile and the layers it has.
@@ -52,67 +53,76 @@ pub fn layer(library: &Library, name: &LayerName) -> Vec<Diagnostic> {
 }
 
 fn check(library: &Library, layers: &[Layer<'_>], mut params: Params, found: &mut Vec<Diagnostic>) {
-    let unknown: Vec<String> = params.iter().filter(|(_, p)| p.value.is_none()).map(|(name, _)| name.clone()).collect();
-    fill_in(&mut params);
+    let made_up = fill_in(&mut params);
     let (facts, binding) = (Facts::sample(), Binding::sample());
     let context = scope::context(&facts, Some(&binding), &params);
-    let engine = Engine::new();
-    let in_reach = values::in_reach(layers);
+    let engine = match resolve::engine() {
+        Ok(engine) => engine,
+        Err(error) => return found.push(error),
+    };
+    let reach = Reach::of(layers);
     let mut resources = Vec::new();
-    for layer in layers {
-        let scope = Scope { params: &params, in_reach: &in_reach[&layer.name], binding: Some(&binding) };
-        let mut renderer = Renderer { engine: &engine, library, context: &context, scope, family: None };
-        let mut report = |entry: &Entry<'_>, errors: Diagnostics| {
-            // A made-up value is no reason to call what is made of it wrong.
-            let made_up = asks_for(entry, &unknown);
-            found.extend(errors.0.into_iter().filter(|error| !made_up || is_about_structure(error)));
-        };
-        for entry in &layer.resources {
-            match check_entry(entry, &mut renderer, &facts) {
-                Ok(resource) => resources.push((resource, entry)),
-                Err(errors) => report(entry, errors),
+    for (index, layer) in layers.iter().enumerate() {
+        let scope = Scope { params: &params, reach: &reach, layer: index, binding: Some(&binding) };
+        let renderer = Renderer { engine: &engine, library, context: &context, scope };
+        for entry in layer.resources.iter().chain(&layer.worker) {
+            match check_entry(entry, &renderer, &facts, &made_up) {
+                Ok(checked) => resources.extend(checked.map(|(resource, secret)| (resource, secret, entry))),
+                Err(errors) => found.extend(errors.0),
             }
-        }
-        if let Some(entry) = &layer.worker {
-            let checked = renderer.phase(entry).and_then(|_| Ok(renderer.worker(entry)?));
-            checked.map(drop).unwrap_or_else(|errors| report(entry, errors));
+            if found.len() >= Diagnostics::ENOUGH {
+                return;
+            }
         }
     }
     one_worker(layers, found);
-    let all = resources.iter().map(|(resource, entry)| {
+    let all = resources.iter().map(|(resource, secret, entry)| {
         let when = entry.when.as_ref().map(|(when, _)| when.as_str());
-        Wish { resource, when, place: &entry.place }
+        Wish { resource, when, place: &entry.place, secret: *secret }
     });
     found.extend(conflict::between(all));
 }
 
-fn check_entry<'a>(entry: &Entry<'_>, renderer: &mut Renderer<'a>, facts: &'a Facts) -> Result<Resource, Diagnostics> {
-    renderer.phase(entry)?;
-    // A list of packages may be missing only where `when` keeps the resource from this family.
-    renderer.family = renderer.holds(entry)?.then_some(facts.os.family.as_str());
-    Ok(renderer.resource(entry)?)
-}
-
-fn fill_in(params: &mut Params) {
-    for param in params.values_mut().filter(|param| param.value.is_none()) {
-        let first = param.declaration.choices.as_ref().and_then(|choices| choices.first().cloned());
-        let value = first.unwrap_or_else(|| match param.declaration.kind() {
-            ParamType::String => ParamValue::String("sample".into()),
-            ParamType::Integer => ParamValue::Integer(1),
-            ParamType::Boolean => ParamValue::Boolean(true),
-            ParamType::List => ParamValue::List(vec!["sample".into()]),
-        });
-        param.value = Some((value, Origin::File(param.place.clone())));
+/// The resource, if it is one and not the worker, and whether there is a secret in it.
+fn check_entry(
+    entry: &Entry<'_>,
+    renderer: &Renderer<'_>,
+    facts: &Facts,
+    made_up: &BTreeSet<String>,
+) -> Result<Option<(Resource, bool)>, Diagnostics> {
+    let asks = renderer.asks(entry)?;
+    // A made-up value is no reason to call what is made of it wrong.
+    let excused = |error: &Diagnostic| {
+        asks.params(made_up).any(|asked| is_about(error, asked.place.span.clone(), entry, &asked.key))
+    };
+    let checked = renderer.holds(entry, &asks).and_then(|holds| {
+        if entry.is_worker {
+            return renderer.worker(entry, &asks).map(|_| None);
+        }
+        // A list of packages may be missing only where `when` keeps the resource from this family.
+        let family = holds.then_some(facts.os.family.as_str());
+        renderer.resource(entry, &asks, family).map(|resource| Some((resource, asks.secret().next().is_some())))
+    });
+    match checked {
+        Err(error) if excused(&error) => Ok(None),
+        other => Ok(other?),
     }
 }
 
-fn asks_for(entry: &Entry<'_>, names: &[String]) -> bool {
-    let text = entry.place.file.text.as_str();
-    names.iter().any(|name| text.contains(&format!("params.{name}")))
-}
-
-fn is_about_structure(error: &Diagnostic) -> bool {
-    ["unknown key", "missing key", "undefined", "unknown variable", "template"]
-        .iter()
-        .any(|start| error.message.starts_with(start))
+/// Gives every parameter without a value one of its own; the names of those.
+fn fill_in(params: &mut Params) -> BTreeSet<String> {
+    let mut made_up = BTreeSet::new();
+    for (name, param) in params.iter_mut().filter(|(_, param)| param.value.is_none()) {
+        let first = param.declaration.choices.as_ref().and_then(|choices| choices.first().cloned());
+        let sample = format!("sample-{name}");
+        let value = first.unwrap_or_else(|| match param.declaration.kind() {
+            ParamType::String => ParamValue::String(sample),
+            ParamType::Integer => ParamValue::Integer(1 + made_up.len() as i64),
+            ParamType::Boolean => ParamValue::Boolean(true),
+            ParamType::List => ParamValue::List(vec![sample]),
+        });
+        param.value = Some((value, Origin::File(param.place.clone())));
+        made_up.insert(name.clone());
+    }
+    made_up
 }

@@ -1,5 +1,6 @@
 //! Values that must not be mixed up, parsed once at the edge.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
@@ -48,6 +49,13 @@ macro_rules! checked_text {
             type Error = Invalid;
             fn try_from(text: String) -> Result<Self, Invalid> {
                 text.parse()
+            }
+        }
+
+        /// Lets maps be asked by the text.
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
             }
         }
 
@@ -140,6 +148,10 @@ checked_text!(
     }
 );
 
+/// A quarter of what Linux takes, and more than any file needs; the work on a path grows with its parts.
+const LONGEST_PATH: usize = 1024;
+const DEEPEST_PATH: usize = 64;
+
 /// Drops empty and `.` parts; refuses `..`, emptiness and characters that no path here has a use for.
 fn clean_path(text: &str) -> Result<String, String> {
     if let Some(c) = text.chars().find(|c| c.is_control()) {
@@ -151,6 +163,9 @@ fn clean_path(text: &str) -> Result<String, String> {
     }
     if parts.is_empty() {
         return Err("names no file".into());
+    }
+    if text.len() > LONGEST_PATH || parts.len() > DEEPEST_PATH {
+        return Err(format!("is too long: at most {LONGEST_PATH} bytes and {DEEPEST_PATH} parts"));
     }
     Ok(parts.join("/"))
 }
@@ -251,6 +266,10 @@ mod tests {
         }
         assert!("/abs".parse::<BundlePath>().is_err());
         assert!("../up".parse::<BundlePath>().is_err());
+        assert!(format!("/{}", "x".repeat(1023)).parse::<AbsPath>().is_ok());
+        assert!("x".repeat(1025).parse::<BundlePath>().is_err());
+        assert!("/x".repeat(64).parse::<AbsPath>().is_ok());
+        assert!("/x".repeat(65).parse::<AbsPath>().is_err());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The order of applying: `early` resources as written, then one transaction for the packages of all layers, then
 //! everything else as written; all that first for the `provision` phase and then for `bind`.
 
+use std::collections::BTreeSet;
+
 use crate::resolve::Planned;
 use crate::resource::{Packages, Resource};
 use crate::scope::Phase;
@@ -33,11 +35,10 @@ fn alone(planned: &Planned) -> Step {
 }
 
 fn together(planned: Vec<Planned>) -> Option<Step> {
-    let mut wanted = Vec::new();
+    let (mut known, mut wanted) = (BTreeSet::new(), Vec::new());
     for resource in planned.iter().map(|planned| &planned.resource) {
         if let Resource::Packages(packages) = resource {
-            let new = packages.wanted.iter().filter(|want| !wanted.contains(*want)).cloned().collect::<Vec<_>>();
-            wanted.extend(new);
+            wanted.extend(packages.wanted.iter().filter(|want| known.insert(*want)).cloned());
         }
     }
     (!planned.is_empty()).then_some(Step { resource: Resource::Packages(Packages { wanted }), planned })

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use toml::Spanned;
 
+use crate::secret::MASK;
 use crate::source::Place;
 
 /// The type of a parameter.
@@ -113,7 +115,7 @@ pub struct Declaration {
     /// What it is for.
     pub description: Option<String>,
     /// Its value when nobody gives one.
-    pub default: Option<ParamValue>,
+    pub default: Option<Spanned<ParamValue>>,
     /// Its type; a default tells it too.
     #[serde(rename = "type")]
     pub kind: Option<ParamType>,
@@ -127,7 +129,7 @@ pub struct Declaration {
 impl Declaration {
     /// Its type: as said, else that of the default, else a string.
     pub fn kind(&self) -> ParamType {
-        self.kind.or(self.default.as_ref().map(ParamValue::kind)).unwrap_or_default()
+        self.kind.or(self.default.as_ref().map(|default| default.get_ref().kind())).unwrap_or_default()
     }
 
     /// Whether a value fits; the error completes "parameter `x` …" and never quotes a secret.
@@ -150,7 +152,9 @@ impl Declaration {
 
     /// Whether two layers mean the same parameter; descriptions may differ.
     pub fn is_like(&self, other: &Self) -> bool {
-        let essence = |d: &Self| (d.kind(), d.default.clone(), d.choices.clone(), d.secret);
+        let essence = |d: &Self| {
+            (d.kind(), d.default.as_ref().map(|default| default.get_ref().clone()), d.choices.clone(), d.secret)
+        };
         essence(self) == essence(other)
     }
 }
@@ -177,12 +181,20 @@ impl fmt::Display for Origin {
 }
 
 /// Values from outside the profile, which override those in it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Overrides {
     /// `params` of the user-data.
     pub user_data: BTreeMap<String, ParamValue>,
     /// `--param name=text`, typed once the declaration is known.
     pub command_line: BTreeMap<String, String>,
+}
+
+/// Which of them are secret is known only to the layers: all are hidden.
+impl fmt::Debug for Overrides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.user_data.keys().chain(self.command_line.keys());
+        f.debug_map().entries(names.map(|name| (name, MASK))).finish()
+    }
 }
 
 #[cfg(test)]

@@ -1,21 +1,21 @@
-//! From an entry as written to a typed resource: names checked, `when` decided, templates rendered, table read.
+//! From an entry as written to a typed resource: `when` decided, templates rendered, table read.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use minijinja::Value;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
+use crate::asks::{self, Asks, Text, variable_of, whole_file};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::library::Library;
-use crate::resource::{Action, Command, Resource, TableError, Tables, WorkerUnit, for_each_text};
-use crate::scope::{Phase, Scope};
-use crate::source::Place;
-use crate::template::{Engine, TemplateError};
-use crate::written::{Entry, locate};
+use crate::names::{BundlePath, Mode};
+use crate::resource::{Action, Command, File, Resource, TableError, Tables, WorkerUnit, for_each_text};
+use crate::scope::Scope;
+use crate::template::Engine;
+use crate::written::{Entry, locate, place};
 
 /// Everything that turns the entries of one layer into resources.
 pub(crate) struct Renderer<'a> {
@@ -23,174 +23,122 @@ pub(crate) struct Renderer<'a> {
     pub(crate) library: &'a Library,
     pub(crate) context: &'a Value,
     pub(crate) scope: Scope<'a>,
-    /// `debian` or `redhat`; absent if no list of packages may be missed.
-    pub(crate) family: Option<&'a str>,
 }
 
 impl Renderer<'_> {
-    /// The phase of an entry: the latest of what it asks for; every name that it cannot have is reported.
-    pub(crate) fn phase(&self, entry: &Entry<'_>) -> Result<Phase, Diagnostics> {
-        let mut phase = Phase::Provision;
-        let mut found = Vec::new();
-        if let Some((when, place)) = &entry.when {
-            self.ask(self.engine.expression_names(when), place, &mut phase, &mut found);
-        }
-        let mut table = entry.table.get_ref().clone();
-        let _ = for_each_text(&mut table, &mut |text, span| {
-            if Engine::is_template(text) {
-                self.ask(self.engine.names(text), &at(entry, span), &mut phase, &mut found);
-            }
-            Ok::<(), ()>(())
-        });
-        self.keep_secrets_from_arguments(entry, &mut found);
-        if let Some((names, place)) = self.asked_elsewhere(entry) {
-            self.ask(names, &place, &mut phase, &mut found);
-        }
-        Diagnostics::none_in(found).map(|()| phase)
-    }
-
-    /// Everybody on a machine can read the arguments of every process.
-    fn keep_secrets_from_arguments(&self, entry: &Entry<'_>, found: &mut Vec<Diagnostic>) {
-        let table = entry.table.get_ref();
-        let lists = ["command", "unless"].into_iter().filter_map(|key| table.get(key)?.get_ref().as_array());
-        for (word, span) in lists.flatten().filter_map(|word| Some((word.get_ref().as_str()?, word.span()))) {
-            let names = self.engine.names(word).unwrap_or_default();
-            if let Some(secret) = names.iter().find(|name| self.scope.is_secret(name)) {
-                let place = narrow(&at(entry, span), secret);
-                found.push(
-                    Diagnostic::at(place, format!("`{secret}` is secret, and arguments are not"))
-                        .help("pass it by `environment`, or by a `file` with mode = \"0600\""),
-                );
-            }
-        }
-    }
-
-    /// What an entry asks for outside its own texts: a script's variables, the templates of a bundled `source`.
-    fn asked_elsewhere(&self, entry: &Entry<'_>) -> Option<(Result<BTreeSet<String>, TemplateError>, Place)> {
-        let table = entry.table.get_ref();
-        if let Some(script) = text_of(table, "script") {
-            let asked = |name: &&String| script.0.contains(&variable_of(name));
-            let secrets = self.scope.params.iter().filter(|(_, param)| param.declaration.secret).map(|(name, _)| name);
-            let names = secrets.filter(asked).map(|name| format!("params.{name}")).collect();
-            return Some((Ok(names), at(entry, script.1)));
-        }
-        let wanted = table.get("template").is_some_and(|value| value.get_ref().as_bool() == Some(true));
-        let (path, span) = text_of(table, "source").filter(|_| wanted)?;
-        let bytes = self.library.load(&path.parse().ok()?).ok()?;
-        Some((self.engine.names(std::str::from_utf8(&bytes).ok()?), at(entry, span)))
-    }
-
-    fn ask(
-        &self,
-        names: Result<BTreeSet<String>, TemplateError>,
-        place: &Place,
-        phase: &mut Phase,
-        found: &mut Vec<Diagnostic>,
-    ) {
-        let names = names.unwrap_or_else(|error| {
-            found.push(broken(error, place));
-            BTreeSet::new()
-        });
-        for name in names {
-            match self.scope.phase_of(&name) {
-                Ok(needed) => *phase = needed.max(*phase),
-                Err(unknown) => {
-                    found.push(Diagnostic::at(narrow(place, &unknown.name), unknown.message).help(unknown.help));
-                }
-            }
-        }
+    /// What an entry asks for; every name that it cannot have is reported.
+    pub(crate) fn asks(&self, entry: &Entry<'_>) -> Result<Asks, Diagnostics> {
+        asks::of(entry, self.engine, self.library, &self.scope)
     }
 
     /// Whether the entry's `when` holds.
-    pub(crate) fn holds(&self, entry: &Entry<'_>) -> Result<bool, Diagnostic> {
-        match &entry.when {
-            None => Ok(true),
-            Some((when, place)) => self.engine.holds(when, self.context).map_err(|error| broken(error, place)),
-        }
+    pub(crate) fn holds(&self, entry: &Entry<'_>, asks: &Asks) -> Result<bool, Diagnostic> {
+        let Some((when, place)) = &entry.when else { return Ok(true) };
+        let secret = asks.of_key("when").any(|asked| asked.secret);
+        self.engine.holds(when, self.context).map_err(|error| Text::when(when, place).broken(error, secret))
     }
 
-    /// The typed resource of an entry.
-    pub(crate) fn resource(&self, entry: &Entry<'_>) -> Result<Resource, Diagnostic> {
-        let table = self.rendered(entry)?;
-        let render = |text: &str| self.engine.render(text, self.context).map_err(|error| error.message);
-        let tables = Tables { family: self.family, load: &|path| self.library.load(path), render: &render };
-        let mut resource = Resource::read(&entry.kind, table, &tables).map_err(|error| problem(error, entry))?;
-        if let Resource::Command(command) = &mut resource {
-            self.add_params(command);
-        }
-        Ok(resource)
+    /// The typed resource of an entry. The family is `debian` or `redhat`; absent if no list of packages may be missed.
+    pub(crate) fn resource(
+        &self,
+        entry: &Entry<'_>,
+        asks: &Asks,
+        family: Option<&str>,
+    ) -> Result<Resource, Diagnostic> {
+        let table = self.rendered(entry, asks)?;
+        let render = |path: &BundlePath, text: &str| self.bundled(path, text, asks);
+        let tables = Tables { family, load: &|path| self.library.load(path), render: &render };
+        let read = Resource::read(&entry.kind, table, &tables).and_then(|mut resource| {
+            match &mut resource {
+                Resource::Command(command) => self.add_params(command, asks),
+                Resource::File(file) if asks.secret().any(|asked| asked.key != "when") => keep_private(file, entry)?,
+                _ => {}
+            }
+            Ok(resource)
+        });
+        read.map_err(|error| problem(error, entry, asks))
     }
 
     /// The worker of an entry.
-    pub(crate) fn worker(&self, entry: &Entry<'_>) -> Result<WorkerUnit, Diagnostic> {
-        WorkerUnit::read(&entry.kind, self.rendered(entry)?).map_err(|error| problem(error, entry))
+    pub(crate) fn worker(&self, entry: &Entry<'_>, asks: &Asks) -> Result<WorkerUnit, Diagnostic> {
+        WorkerUnit::read(self.rendered(entry, asks)?).map_err(|error| problem(error, entry, asks))
     }
 
-    fn rendered<'l>(&self, entry: &Entry<'l>) -> Result<Spanned<DeTable<'l>>, Diagnostic> {
+    fn rendered<'l>(&self, entry: &Entry<'l>, asks: &Asks) -> Result<Spanned<DeTable<'l>>, Diagnostic> {
         let mut table = entry.table.clone();
-        for_each_text(table.get_mut(), &mut |text, span| {
+        for_each_text(table.get_mut(), &mut |key, text, span| {
             if Engine::is_template(text) {
-                let rendered = self.engine.render(text, self.context);
-                *text = Cow::Owned(rendered.map_err(|error| broken(error, &at(entry, span)))?);
+                let rendered = self.engine.render(text, self.context).map_err(|error| {
+                    let secret = asks.of_key(key).any(|asked| asked.secret);
+                    Text::template(key, text, place(&entry.place.file, span)).broken(error, secret)
+                })?;
+                *text = Cow::Owned(rendered);
             }
             Ok(())
         })?;
         Ok(table)
     }
 
+    /// A bundled file that is a template; what is wrong in it is shown there.
+    fn bundled(&self, path: &BundlePath, text: &str, asks: &Asks) -> Result<String, Diagnostic> {
+        self.engine.render(text, self.context).map_err(|error| {
+            let secret = asks.of_key("source").any(|asked| asked.secret);
+            Text::template("source", text, whole_file(path.as_str(), text)).broken(error, secret)
+        })
+    }
+
     /// Scripts see the parameters in their environment; secrets only those that they name.
-    fn add_params(&self, command: &mut Command) {
-        let Action::Script(script) = &command.action else { return };
-        let visible = self.scope.params.iter().filter(|(name, param)| {
-            self.scope.in_reach.contains(*name) && (!param.declaration.secret || script.contains(&variable_of(name)))
-        });
+    fn add_params(&self, command: &mut Command, asks: &Asks) {
+        let Action::Script(_) = &command.action else { return };
+        let named = |name: &str| asks.of_key("script").any(|asked| asked.names.contains(&format!("params.{name}")));
+        let visible = self
+            .scope
+            .params
+            .iter()
+            .filter(|(name, param)| self.scope.can_reach(name) && (!param.declaration.secret || named(name)));
         let values = visible.filter_map(|(name, param)| Some((variable_of(name), param.value.as_ref()?.0.to_text())));
         let values: BTreeMap<_, _> = values.collect();
         command.environment.extend(values);
     }
 }
 
-/// The name of a parameter in a script's environment.
-fn variable_of(param: &str) -> String {
-    format!("LOITSUT_PARAM_{}", param.to_uppercase())
-}
-
-fn text_of<'t>(table: &'t DeTable<'_>, key: &str) -> Option<(&'t str, Range<usize>)> {
-    let value = table.get(key)?;
-    match value.get_ref() {
-        DeValue::String(text) => Some((text, value.span())),
-        _ => None,
+/// A file with a secret in it is its owner's alone, unless it says otherwise; nobody may say "everybody's".
+fn keep_private(file: &mut File, entry: &Entry<'_>) -> Result<(), TableError> {
+    if !entry.table.get_ref().contains_key("mode") {
+        file.mode = Mode(0o600);
     }
-}
-
-fn at(entry: &Entry<'_>, span: Range<usize>) -> Place {
-    Place { file: Arc::clone(&entry.place.file), span }
-}
-
-/// A broken template, with the caret at the part that is broken where it can be found in the file.
-fn broken(error: TemplateError, place: &Place) -> Diagnostic {
-    Diagnostic::at(place.clone(), format!("template: {}", error.message))
-}
-
-/// The first stretch of a place that reads `needle`; the place itself if none does (a text with escapes).
-fn narrow(place: &Place, needle: &str) -> Place {
-    let text = place.file.text.get(place.span.clone()).unwrap_or_default();
-    match text.find(needle) {
-        Some(offset) => {
-            let start = place.span.start + offset;
-            Place { file: Arc::clone(&place.file), span: start..start + needle.len() }
-        }
-        None => place.clone(),
+    if file.mode.0 & 0o007 == 0 {
+        return Ok(());
     }
+    Err(TableError::value(
+        "mode",
+        format!("there is a secret in this file, and by the mode {} others may use it", file.mode),
+    )
+    .help("write mode = \"0600\", or \"0640\" for the group"))
 }
 
 /// What is wrong with a table, with the caret at the key it is about.
-fn problem(error: TableError, entry: &Entry<'_>) -> Diagnostic {
+fn problem(error: TableError, entry: &Entry<'_>, asks: &Asks) -> Diagnostic {
+    if let Some(elsewhere) = error.elsewhere {
+        return *elsewhere;
+    }
     let key_span = error.key.and_then(|key| {
-        let table = entry.table.get_ref();
-        let (found, _) = table.iter().find(|(name, _)| name.get_ref() == key)?;
-        Some(found.span())
+        let (name, value) = entry.table.get_ref().get_key_value(key)?;
+        Some(if error.at_value { value.span() } else { name.span() })
     });
     let error = TableError { span: error.span.or(key_span), ..error };
-    locate(error, &entry.place.file, Some(&entry.place))
+    let located = locate(error, &entry.place.file, Some(&entry.place));
+    // What is said of a value may quote it.
+    let hidden = asks.secret().find(|asked| is_about(&located, asked.place.span.clone(), entry, &asked.key));
+    match hidden {
+        Some(asked) => Diagnostic { message: format!("the value of `{}` is not valid", asked.key), ..located }
+            .help("there is a secret in it, so it is not shown"),
+        None => located,
+    }
+}
+
+/// Whether an error is about the value of a text, or of the whole key that it belongs to.
+pub(crate) fn is_about(error: &Diagnostic, text: Range<usize>, entry: &Entry<'_>, key: &str) -> bool {
+    let whole = entry.table.get_ref().get(key).map(Spanned::span);
+    error.place.as_ref().is_some_and(|place| place.span == text || Some(&place.span) == whole.as_ref())
 }

@@ -4,7 +4,7 @@ use crate::conflict::{self, Wish};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::facts::{Binding, Facts};
 use crate::graph;
-use crate::library::{Library, did_you_mean};
+use crate::library::Library;
 use crate::names::LayerName;
 use crate::param::Overrides;
 use crate::render::Renderer;
@@ -12,8 +12,9 @@ use crate::resource::{Resource, WorkerUnit};
 use crate::scope::{self, Phase, Scope};
 use crate::secret::Secret;
 use crate::source::Place;
+use crate::suggest::did_you_mean;
 use crate::template::Engine;
-use crate::values::{self, Params};
+use crate::values::{self, Params, Reach};
 use crate::written::{Entry, Layer, ProfileFile};
 
 /// What to resolve.
@@ -35,14 +36,12 @@ pub struct Request<'a> {
 pub struct Resolved {
     /// Its name.
     pub profile: String,
-    /// Its layers, in order.
-    pub layers: Vec<LayerName>,
     /// Its resources, as written; [`crate::order::steps`] puts them in the order of applying.
     pub resources: Vec<Planned>,
     /// Resources of the `bind` phase that there is no launch for.
     pub left_out: Vec<LeftOut>,
     /// The build agent, if a layer has one and there is a launch.
-    pub worker: Option<(WorkerUnit, Place)>,
+    pub worker: Option<WorkerUnit>,
     /// Every value that no output may show.
     pub secrets: Vec<Secret>,
 }
@@ -60,6 +59,8 @@ pub struct Planned {
     pub phase: Phase,
     /// Before the package transaction.
     pub early: bool,
+    /// There is a secret in it.
+    pub secret: bool,
 }
 
 /// A resource that waits for a launch.
@@ -83,7 +84,6 @@ pub fn resolve(request: &Request<'_>) -> Result<Resolved, Diagnostics> {
     let params = parameters(request, &profile, &layers)?;
     let mut resolved = Resolved {
         profile: request.profile.to_owned(),
-        layers: layers.iter().map(|layer| layer.name.clone()).collect(),
         resources: Vec::new(),
         left_out: Vec::new(),
         worker: None,
@@ -91,22 +91,25 @@ pub fn resolve(request: &Request<'_>) -> Result<Resolved, Diagnostics> {
     };
     let mut found = Vec::new();
     let context = scope::context(request.facts, request.binding, &params);
-    let engine = Engine::new();
-    let in_reach = values::in_reach(&layers);
-    for layer in &layers {
-        let scope = Scope { params: &params, in_reach: &in_reach[&layer.name], binding: request.binding };
-        let family = Some(request.facts.os.family.as_str());
-        let renderer = Renderer { engine: &engine, library: request.library, context: &context, scope, family };
-        resolve_layer(layer, &renderer, request.binding.is_some(), &mut resolved, &mut found);
+    let engine = engine()?;
+    let reach = Reach::of(&layers);
+    for (index, layer) in layers.iter().enumerate() {
+        let scope = Scope { params: &params, reach: &reach, layer: index, binding: request.binding };
+        let renderer = Renderer { engine: &engine, library: request.library, context: &context, scope };
+        resolve_layer(layer, request, &renderer, &mut resolved, &mut found);
     }
     one_worker(&layers, &mut found);
     Diagnostics::none_in(found)?;
     let all = resolved.resources.iter().map(|planned| {
-        let Planned { resource, place, .. } = planned;
-        Wish { resource, when: None, place }
+        let Planned { resource, place, secret, .. } = planned;
+        Wish { resource, when: None, place, secret: *secret }
     });
     Diagnostics::none_in(conflict::between(all))?;
     Ok(resolved)
+}
+
+pub(crate) fn engine() -> Result<Engine, Diagnostic> {
+    Engine::new().map_err(|error| Diagnostic::nowhere(format!("templates: {}", error.problem)))
 }
 
 pub(crate) fn find_profile(library: &Library, name: &str) -> Result<ProfileFile, Diagnostic> {
@@ -132,18 +135,22 @@ fn secrets(binding: Option<&Binding>, params: &Params) -> Vec<Secret> {
     let password = binding.and_then(|binding| binding.worker.as_ref()).map(|worker| worker.password.clone());
     let secret_params = params.values().filter(|param| param.declaration.secret);
     let texts = secret_params.filter_map(|param| param.value.as_ref()).flat_map(|(value, _)| value.texts());
+    let texts = texts.filter(|text| !text.is_empty());
     password.into_iter().chain(texts.map(Secret::from)).collect()
 }
 
 fn resolve_layer(
     layer: &Layer<'_>,
+    request: &Request<'_>,
     renderer: &Renderer<'_>,
-    bound: bool,
     resolved: &mut Resolved,
     found: &mut Vec<Diagnostic>,
 ) {
     for entry in &layer.resources {
-        match resolve_entry(layer, entry, renderer, bound) {
+        if found.len() >= Diagnostics::ENOUGH {
+            return;
+        }
+        match resolve_entry(layer, entry, request, renderer) {
             Ok(Some(Outcome::Planned(planned))) => resolved.resources.push(planned),
             Ok(Some(Outcome::LeftOut(left_out))) => resolved.left_out.push(left_out),
             Ok(None) => {}
@@ -151,15 +158,15 @@ fn resolve_layer(
         }
     }
     let Some(entry) = &layer.worker else { return };
-    let worker = renderer.phase(entry).and_then(|_| {
+    let worker = renderer.asks(entry).and_then(|asks| {
         // A worker belongs to a launch, whatever its own values are.
-        if !bound || !renderer.holds(entry)? {
+        if request.binding.is_none() || !renderer.holds(entry, &asks)? {
             return Ok(None);
         }
-        Ok(Some(renderer.worker(entry)?))
+        Ok(Some(renderer.worker(entry, &asks)?))
     });
     match worker {
-        Ok(worker) => resolved.worker = worker.map(|worker| (worker, entry.place.clone())).or(resolved.worker.take()),
+        Ok(worker) => resolved.worker = worker.or(resolved.worker.take()),
         Err(errors) => found.extend(errors.0),
     }
 }
@@ -172,19 +179,20 @@ enum Outcome {
 fn resolve_entry(
     layer: &Layer<'_>,
     entry: &Entry<'_>,
+    request: &Request<'_>,
     renderer: &Renderer<'_>,
-    bound: bool,
 ) -> Result<Option<Outcome>, Diagnostics> {
     let (name, place) = (layer.name.clone(), entry.place.clone());
-    let phase = renderer.phase(entry)?;
-    if phase == Phase::Bind && !bound {
+    let asks = renderer.asks(entry)?;
+    let (phase, secret) = (asks.phase, asks.secret().next().is_some());
+    if phase == Phase::Bind && request.binding.is_none() {
         return Ok(Some(Outcome::LeftOut(LeftOut { kind: entry.kind.clone(), layer: name, place })));
     }
-    if !renderer.holds(entry)? {
+    if !renderer.holds(entry, &asks)? {
         return Ok(None);
     }
-    let resource = renderer.resource(entry)?;
-    Ok(Some(Outcome::Planned(Planned { resource, layer: name, place, phase, early: entry.early })))
+    let resource = renderer.resource(entry, &asks, Some(&request.facts.os.family))?;
+    Ok(Some(Outcome::Planned(Planned { resource, layer: name, place, phase, early: entry.early, secret })))
 }
 
 pub(crate) fn one_worker(layers: &[Layer<'_>], found: &mut Vec<Diagnostic>) {

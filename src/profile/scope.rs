@@ -1,13 +1,13 @@
 //! The variables that templates see, and the check that a template asks for none but those.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use minijinja::Value;
 
 use crate::facts::{Binding, Facts, Instance, Launch, Os, Worker};
-use crate::library::did_you_mean;
 use crate::param::ParamValue;
-use crate::values::Params;
+use crate::suggest::did_you_mean;
+use crate::values::{Params, Reach};
 
 /// Variables with fields, and which; `params` has those that are declared.
 const FIELDS: [(&str, &[&str]); 4] = [
@@ -75,8 +75,6 @@ fn param_value(value: &ParamValue) -> Value {
 
 /// What is wrong with asking for a variable.
 pub(crate) struct Unknown {
-    /// The dotted name.
-    pub(crate) name: String,
     pub(crate) message: String,
     pub(crate) help: String,
 }
@@ -84,8 +82,10 @@ pub(crate) struct Unknown {
 /// What one layer may ask for.
 pub(crate) struct Scope<'a> {
     pub(crate) params: &'a Params,
-    /// Names of the parameters that are the layer's own or come with what it requires.
-    pub(crate) in_reach: &'a BTreeSet<String>,
+    /// What each layer may use.
+    pub(crate) reach: &'a Reach<'a>,
+    /// Which of them this is, by its place in the order.
+    pub(crate) layer: usize,
     /// The launch, once it is known.
     pub(crate) binding: Option<&'a Binding>,
 }
@@ -95,7 +95,11 @@ impl Scope<'_> {
     pub(crate) fn phase_of(&self, variable: &str) -> Result<Phase, Unknown> {
         let mut parts = variable.split('.');
         let (root, field) = (parts.next().unwrap_or_default(), parts.next());
-        let unknown = |message: String, help: String| Unknown { name: variable.to_owned(), message, help };
+        let unknown = |message: String, help: String| Unknown { message, help };
+        if let Some(part) = parts.next().or(field.filter(|_| PLAIN.contains(&root))) {
+            let whole = variable.split_once(&format!(".{part}")).map_or(variable, |(whole, _)| whole);
+            return Err(unknown(format!("`{whole}` has no `{part}`"), "it is a plain value, without fields".into()));
+        }
         if root == "params" {
             let Some(name) = field else {
                 return Err(unknown("`params` as a whole cannot be used".into(), "name one: `params.NAME`".into()));
@@ -130,8 +134,13 @@ impl Scope<'_> {
         }
     }
 
+    /// Whether a parameter is the layer's own or comes with what it requires.
+    pub(crate) fn can_reach(&self, param: &str) -> bool {
+        self.reach.has(self.layer, param)
+    }
+
     fn phase_of_param(&self, name: &str) -> Result<Phase, (String, String)> {
-        let reachable = self.params.get(name).filter(|_| self.in_reach.contains(name));
+        let reachable = self.params.get(name).filter(|_| self.can_reach(name));
         match (reachable, self.params.get(name)) {
             (Some(param), _) if param.declaration.secret && self.binding.is_some() && param.value.is_none() => Err((
                 format!("secret parameter `{name}` has no value"),
@@ -144,7 +153,7 @@ impl Scope<'_> {
             )),
             (None, None) => Err((
                 format!("undefined parameter `{name}`"),
-                did_you_mean(name, self.in_reach.iter().map(String::as_str))
+                did_you_mean(name, self.params.keys().map(String::as_str).filter(|name| self.can_reach(name)))
                     .unwrap_or_else(|| format!("declare it in this layer: `[params.{name}]`")),
             )),
         }

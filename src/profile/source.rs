@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::secret::MASK;
+
 /// One text file, shared by everything that was read from it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SourceFile {
@@ -33,6 +35,14 @@ impl Place {
         let before = self.before();
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         before[line_start..].chars().count() + 1
+    }
+
+    /// The same place in a copy of the file that does not show what stands there.
+    pub fn masked(&self) -> Self {
+        let mut text = self.file.text.clone();
+        text.replace_range(self.span.clone(), MASK);
+        let file = SourceFile { path: self.file.path.clone(), text };
+        Self { file: Arc::new(file), span: self.span.start..self.span.start + MASK.len() }
     }
 
     fn before(&self) -> &str {

@@ -17,6 +17,11 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
+/// "did you mean `x`?", if one of the known names is near.
+pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(name, known).map(|near| format!("did you mean `{near}`?"))
+}
+
 fn allowed_edits(name: &str, candidate: &str) -> usize {
     name.chars().count().max(candidate.chars().count()).div_ceil(3)
 }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::Diagnostic;
-use crate::library::did_you_mean;
 use crate::names::LayerName;
 use crate::param::{Declaration, Origin, Overrides, ParamValue};
 use crate::source::Place;
+use crate::suggest::did_you_mean;
 use crate::written::{Layer, ProfileFile};
 
 /// One parameter of a profile.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Param {
     pub(crate) declaration: Declaration,
     pub(crate) place: Place,
@@ -33,7 +33,8 @@ pub(crate) fn declared(layers: &[Layer<'_>], found: &mut Vec<Diagnostic>) -> Par
             ),
             Some(_) => {}
             None => {
-                let value = declaration.default.clone().map(|default| (default, Origin::File(place.clone())));
+                let default = declaration.default.as_ref().map(|default| default.get_ref().clone());
+                let value = default.map(|default| (default, Origin::File(place.clone())));
                 params.insert(name.clone(), Param { declaration: declaration.clone(), place: place.clone(), value });
             }
         }
@@ -44,13 +45,28 @@ pub(crate) fn declared(layers: &[Layer<'_>], found: &mut Vec<Diagnostic>) -> Par
 /// Gives the parameters their values: those of the profile, then of the user-data, then of the command line.
 pub(crate) fn assign(params: &mut Params, profile: &ProfileFile, overrides: &Overrides, found: &mut Vec<Diagnostic>) {
     for (name, (value, place)) in &profile.params {
+        if params.get(name).is_some_and(|param| param.declaration.secret) {
+            found.push(
+                Diagnostic::at(place.masked(), format!("parameter `{name}` is secret, and has its value here"))
+                    .help("pass it in the user-data; in files everybody can read it"),
+            );
+            continue;
+        }
         set(params, name, value.clone(), Origin::File(place.clone()), found);
     }
     for (name, value) in &overrides.user_data {
         set(params, name, value.clone(), Origin::UserData, found);
     }
     for (name, text) in &overrides.command_line {
-        let kind = params.get(name).map(|param| param.declaration.kind()).unwrap_or_default();
+        let declaration = params.get(name).map(|param| param.declaration.clone()).unwrap_or_default();
+        if declaration.secret {
+            found.push(
+                Diagnostic::nowhere(format!("--param: parameter `{name}` is secret, and arguments are not"))
+                    .help("pass it in the user-data"),
+            );
+            continue;
+        }
+        let kind = declaration.kind();
         match ParamValue::from_text(text, kind) {
             Ok(value) => set(params, name, value, Origin::CommandLine, found),
             Err(problem) => found.push(Diagnostic::nowhere(format!("--param: parameter `{name}` {problem}"))),
@@ -89,13 +105,37 @@ pub(crate) fn require_values(params: &Params, profile: &str, found: &mut Vec<Dia
 }
 
 /// The parameters that each layer may use: its own and those of all that it requires, near or far.
-pub(crate) fn in_reach<'l>(layers: &'l [Layer<'_>]) -> BTreeMap<&'l LayerName, BTreeSet<String>> {
-    let mut reach: BTreeMap<&LayerName, BTreeSet<String>> = BTreeMap::new();
-    // What is required comes before, so its reach is known already.
-    for layer in layers {
-        let required = layer.requires.iter().filter_map(|(name, _)| reach.get(name)).flatten();
-        let names = layer.params.keys().chain(required).cloned().collect();
-        reach.insert(&layer.name, names);
+pub(crate) struct Reach<'l> {
+    /// The layers that declare a parameter, by their places in the order.
+    declared_by: BTreeMap<&'l str, Vec<usize>>,
+    /// For each layer, whether it has each other one.
+    has: Vec<Vec<bool>>,
+}
+
+impl<'l> Reach<'l> {
+    pub(crate) fn of(layers: &'l [Layer<'_>]) -> Self {
+        let mut reach = Self { declared_by: BTreeMap::new(), has: Vec::new() };
+        let mut places: BTreeMap<&LayerName, usize> = BTreeMap::new();
+        for (index, layer) in layers.iter().enumerate() {
+            let mut has = vec![false; layers.len()];
+            has[index] = true;
+            // What is required comes before, so its reach is known already.
+            let required: BTreeSet<usize> =
+                layer.requires.iter().filter_map(|(name, _)| places.get(name).copied()).collect();
+            for other in required {
+                has.iter_mut().zip(&reach.has[other]).for_each(|(has, other)| *has |= other);
+            }
+            reach.has.push(has);
+            places.insert(&layer.name, index);
+            for name in layer.params.keys() {
+                reach.declared_by.entry(name).or_default().push(index);
+            }
+        }
+        reach
     }
-    reach
+
+    /// Whether the layer at that place in the order may use a parameter.
+    pub(crate) fn has(&self, layer: usize, param: &str) -> bool {
+        self.declared_by.get(param).is_some_and(|declaring| declaring.iter().any(|other| self.has[layer][*other]))
+    }
 }

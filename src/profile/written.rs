@@ -10,12 +10,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::library::did_you_mean;
 use crate::names::LayerName;
 use crate::param::{Declaration, ParamValue};
 use crate::resource::{LATER_TYPES, TYPES, TableError, typed};
 use crate::source::{Place, SourceFile};
 use crate::suggest;
+use crate::suggest::did_you_mean;
 
 /// `NAME.toml`, as written.
 pub(crate) struct ProfileFile {
@@ -37,6 +37,8 @@ pub(crate) struct Entry<'l> {
     pub(crate) kind: String,
     pub(crate) when: Option<(String, Place)>,
     pub(crate) early: bool,
+    /// It is the `[worker]`.
+    pub(crate) is_worker: bool,
     /// Its header in the file.
     pub(crate) place: Place,
     /// All keys but the above.
@@ -115,8 +117,16 @@ fn declarations(
     for (name, declaration) in params {
         let place = place(file, declaration.span());
         let declaration = declaration.into_inner();
-        if let Err(problem) = check_declaration(&name, &declaration) {
-            found.push(Diagnostic::at(place.clone(), problem));
+        match (check_declaration(&name, &declaration), secret_default(&declaration)) {
+            (_, Some(span)) => found.push(
+                Diagnostic::at(
+                    self::place(file, span).masked(),
+                    format!("parameter `{name}` is secret, and has a default"),
+                )
+                .help("pass it in the user-data; an empty default makes it optional"),
+            ),
+            (Err(problem), None) => found.push(Diagnostic::at(place.clone(), problem)),
+            (Ok(()), None) => {}
         }
         declared.insert(name, (declaration, place));
     }
@@ -131,27 +141,46 @@ fn check_declaration(name: &str, declaration: &Declaration) -> Result<(), String
             "parameter `{name}`: a name is made of a-z, 0-9 and `_`, as templates write `params.{name}`"
         ));
     }
+    if declaration.choices.as_ref().is_some_and(Vec::is_empty) {
+        return Err(format!("parameter `{name}` has no choices: leave out `choices`, or name some"));
+    }
+    let mut choices = declaration.choices.iter().flatten();
+    if let Some(other) = choices.find(|choice| choice.kind() != declaration.kind()) {
+        return Err(format!(
+            "parameter `{name}` is {}, and one of its choices is {}",
+            declaration.kind(),
+            other.kind()
+        ));
+    }
     match &declaration.default {
-        Some(default) => declaration.accept(default).map_err(|problem| format!("parameter `{name}` {problem}")),
+        Some(default) => {
+            declaration.accept(default.get_ref()).map_err(|problem| format!("parameter `{name}` {problem}"))
+        }
         None => Ok(()),
     }
+}
+
+/// Where a secret stands in the file. An empty one hides nothing: it makes the parameter optional.
+fn secret_default(declaration: &Declaration) -> Option<Range<usize>> {
+    let default = declaration.default.as_ref().filter(|_| declaration.secret)?;
+    default.get_ref().texts().iter().any(|text| !text.is_empty()).then(|| default.span())
 }
 
 fn take_resources<'l>(
     root: &mut DeTable<'l>,
     file: &Arc<SourceFile>,
 ) -> impl Iterator<Item = Result<Entry<'l>, Diagnostic>> {
-    let list = root.remove("resource").map(Spanned::into_inner);
-    let items = match list {
-        Some(DeValue::Array(items)) => items.into_iter().collect(),
-        Some(_) => vec![Spanned::new(0..0, DeValue::Boolean(false))],
+    let items = match root.remove("resource").map(|list| (list.span(), list.into_inner())) {
+        Some((_, DeValue::Array(items))) => items.into_iter().collect(),
+        // As one item that is none.
+        Some((span, _)) => vec![Spanned::new(span, DeValue::Boolean(false))],
         None => Vec::new(),
     };
     items.into_iter().map(move |item| {
         let span = item.span();
         match item.into_inner() {
-            DeValue::Table(table) => entry(Spanned::new(span, table), file, "type"),
-            _ => Err(Diagnostic::at(place(file, span), "resources are tables").help("write `[[resource]]`")),
+            DeValue::Table(table) => entry(Spanned::new(span, table), file, false),
+            _ => Err(Diagnostic::at(place(file, span), "resources are a list of tables").help("write `[[resource]]`")),
         }
     })
 }
@@ -160,30 +189,51 @@ fn take_worker<'l>(root: &mut DeTable<'l>, file: &Arc<SourceFile>) -> Result<Opt
     let Some(value) = root.remove("worker") else { return Ok(None) };
     let span = value.span();
     match value.into_inner() {
-        DeValue::Table(table) => entry(Spanned::new(span, table), file, "worker").map(Some),
+        DeValue::Table(table) => entry(Spanned::new(span, table), file, true).map(Some),
         _ => Err(Diagnostic::at(place(file, span), "the worker is a table").help("write `[worker]`")),
     }
 }
 
-fn entry<'l>(mut table: Spanned<DeTable<'l>>, file: &Arc<SourceFile>, what: &str) -> Result<Entry<'l>, Diagnostic> {
+fn entry<'l>(
+    mut table: Spanned<DeTable<'l>>,
+    file: &Arc<SourceFile>,
+    is_worker: bool,
+) -> Result<Entry<'l>, Diagnostic> {
     let header = place(file, table.span());
     let keys = table.get_mut();
     let (kind, kind_place) = take_text(keys, "type", file)?.ok_or_else(|| {
-        let known = if what == "worker" { "`type = \"command\"`" } else { "`type = \"packages\"`, for example" };
+        let known = if is_worker { "`type = \"command\"`" } else { "`type = \"packages\"`, for example" };
         Diagnostic::at(header.clone(), "the key `type` is missing").help(format!("add {known}"))
     })?;
-    if what != "worker" {
-        check_kind(&kind, kind_place)?;
+    if is_worker {
+        check_worker_kind(&kind, kind_place)?
+    } else {
+        check_kind(&kind, kind_place)?
     }
+    take_text(keys, "description", file)?;
     let when = take_text(keys, "when", file)?;
-    let early = match keys.remove("early") {
+    let early = match keys.remove_entry("early") {
         None => false,
-        Some(value) => value
+        Some((key, _)) if is_worker => {
+            return Err(Diagnostic::at(
+                place(file, key.span()),
+                "a worker is never `early`: it comes after all resources",
+            )
+            .help("leave `early` out"));
+        }
+        Some((_, value)) => value
             .get_ref()
             .as_bool()
             .ok_or_else(|| Diagnostic::at(place(file, value.span()), "`early` is true or false"))?,
     };
-    Ok(Entry { kind, when, early, place: header, table })
+    Ok(Entry { kind, when, early, is_worker, place: header, table })
+}
+
+fn check_worker_kind(kind: &str, place: Place) -> Result<(), Diagnostic> {
+    if kind == "command" {
+        return Ok(());
+    }
+    Err(Diagnostic::at(place, format!("unknown worker type `{kind}`")).help("the only type is `command`"))
 }
 
 fn check_kind(kind: &str, place: Place) -> Result<(), Diagnostic> {

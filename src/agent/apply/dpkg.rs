@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 
-use loitsut_profile::resource::Wanted;
+use loitsut_profile::resource::WantedPackage;
 
 use crate::host::Host;
 use crate::host::file_error::FileError;
@@ -99,7 +99,7 @@ impl Status {
     }
 
     /// How one wanted package differs, in a few words.
-    pub fn drift(&self, wanted: &Wanted) -> Option<String> {
+    pub fn drift(&self, wanted: &WantedPackage) -> Option<String> {
         let name = &wanted.spec.name;
         let found = self.package(name);
         if !wanted.present {
@@ -173,8 +173,8 @@ Version: 1
 Provides: nothing-any-more
 ";
 
-    fn want(spec: &str, present: bool) -> Wanted {
-        Wanted { spec: spec.parse().unwrap(), present, optional: false, recommends: false, hold: false }
+    fn want(spec: &str, present: bool) -> WantedPackage {
+        WantedPackage { spec: spec.parse().unwrap(), present, optional: false, recommends: false, hold: false }
     }
 
     #[test]
@@ -191,8 +191,8 @@ Provides: nothing-any-more
         assert_eq!(status.drift(&want("nothing-any-more", true)).unwrap(), "nothing-any-more is missing");
         assert_eq!(status.drift(&want("removed", false)), None);
         assert_eq!(status.drift(&want("mawk", false)).unwrap(), "mawk is installed");
-        assert_eq!(status.drift(&Wanted { hold: true, ..want("held", true) }), None);
-        assert!(status.drift(&Wanted { hold: true, ..want("mawk", true) }).is_some());
+        assert_eq!(status.drift(&WantedPackage { hold: true, ..want("held", true) }), None);
+        assert!(status.drift(&WantedPackage { hold: true, ..want("mawk", true) }).is_some());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use loitsut_profile::resource::{Packages, Wanted};
+use loitsut_profile::resource::{Packages, WantedPackage};
 use serde::{Deserialize, Serialize};
 
 use super::apt::{self, Policy};
@@ -24,7 +24,7 @@ const LISTS: &str = "/var/lib/apt/lists";
 pub struct PackagesDrift {
     /// dpkg was killed in the middle of something.
     interrupted: bool,
-    differing: Vec<(Wanted, String)>,
+    differing: Vec<(WantedPackage, String)>,
 }
 
 impl std::fmt::Display for PackagesDrift {
@@ -43,7 +43,7 @@ impl Converge for Packages {
 
     async fn check(&self, context: &Context<'_>) -> Result<Option<PackagesDrift>> {
         let status = context.packages.status(context.host)?;
-        let drift = |wanted: &Wanted| Some((wanted.clone(), status.drift(wanted)?));
+        let drift = |wanted: &WantedPackage| Some((wanted.clone(), status.drift(wanted)?));
         let mut differing: Vec<_> = self.wanted.iter().filter_map(drift).collect();
         if differing.iter().any(|(wanted, _)| wanted.optional) {
             let skipped = Skipped::read(context.host)?;
@@ -57,7 +57,7 @@ impl Converge for Packages {
         if drift.interrupted || context.packages.status(context.host)?.interrupted {
             apt::repair(context).await?;
         }
-        let wanted: Vec<Wanted> = drift.differing.into_iter().map(|(wanted, _)| wanted).collect();
+        let wanted: Vec<WantedPackage> = drift.differing.into_iter().map(|(wanted, _)| wanted).collect();
         let (present, absent): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|wanted| wanted.present);
         let status = context.packages.status(context.host)?;
         let (only_held, missing): (Vec<_>, Vec<_>) = present.into_iter().partition(|w| has_version(&status, w));
@@ -69,7 +69,7 @@ impl Converge for Packages {
             let names = names(&absent);
             apt::transaction(context, &[&["purge"], &names[..]].concat()).await?;
         }
-        let held: Vec<Wanted> = missing.into_iter().chain(only_held).filter(|wanted| wanted.hold).collect();
+        let held: Vec<WantedPackage> = missing.into_iter().chain(only_held).filter(|wanted| wanted.hold).collect();
         if !held.is_empty() {
             let words = ["apt-mark", "hold"].into_iter().chain(names(&held));
             context.host.run_checked(&Program::new(words)).await?;
@@ -78,16 +78,16 @@ impl Converge for Packages {
     }
 }
 
-fn has_version(status: &Status, wanted: &Wanted) -> bool {
-    status.drift(&Wanted { hold: false, ..wanted.clone() }).is_none()
+fn has_version(status: &Status, wanted: &WantedPackage) -> bool {
+    status.drift(&WantedPackage { hold: false, ..wanted.clone() }).is_none()
 }
 
-fn names(wanted: &[Wanted]) -> Vec<&str> {
+fn names(wanted: &[WantedPackage]) -> Vec<&str> {
     wanted.iter().map(|wanted| wanted.spec.name.as_str()).collect()
 }
 
 /// Those that can be had. Optional ones that cannot are noted and skipped; others are named, before anything is touched.
-async fn obtainable(context: &Context<'_>, wanted: Vec<Wanted>) -> Result<Vec<Wanted>> {
+async fn obtainable(context: &Context<'_>, wanted: Vec<WantedPackage>) -> Result<Vec<WantedPackage>> {
     apt::update(context).await?;
     let known = apt::policy(context.host, &names(&wanted)).await?;
     let (mut found, mut skipped, mut missing) = (Vec::new(), Vec::new(), Vec::new());
@@ -122,7 +122,7 @@ fn plain_name(name: &str) -> &str {
 }
 
 /// Why a package cannot be had, if so.
-async fn lacking(host: &Host, wanted: &Wanted, policy: Option<&Policy>) -> Result<Option<String>> {
+async fn lacking(host: &Host, wanted: &WantedPackage, policy: Option<&Policy>) -> Result<Option<String>> {
     let name = &wanted.spec.name;
     let policy = policy.cloned().unwrap_or_default();
     match &wanted.spec.version {
@@ -138,7 +138,7 @@ async fn lacking(host: &Host, wanted: &Wanted, policy: Option<&Policy>) -> Resul
     }
 }
 
-async fn install(context: &Context<'_>, wanted: impl Iterator<Item = &Wanted>, recommends: bool) -> Result<()> {
+async fn install(context: &Context<'_>, wanted: impl Iterator<Item = &WantedPackage>, recommends: bool) -> Result<()> {
     let specs: Vec<String> = wanted.map(|wanted| wanted.spec.to_string()).collect();
     if specs.is_empty() {
         return Ok(());

@@ -98,7 +98,7 @@ impl Command {
 /// A program with its arguments: the first word is there, and none holds a NUL.
 pub(crate) fn program(key: &'static str, words: Vec<String>) -> Result<Vec<String>, TableError> {
     if words.first().is_none_or(|first| first.is_empty()) || words.iter().any(|word| word.contains('\0')) {
-        return Err(TableError::about(key, format!("`{key}` needs a program: a list of words, the first not empty")));
+        return Err(TableError::value(key, format!("`{key}` needs a program: a list of words, the first not empty")));
     }
     Ok(words)
 }
@@ -107,7 +107,7 @@ pub(crate) fn program(key: &'static str, words: Vec<String>) -> Result<Vec<Strin
 pub(crate) fn check_environment(environment: &BTreeMap<String, String>) -> Result<(), TableError> {
     let bad = |name: &&String| name.is_empty() || name.contains(['=', '\0', '\n']);
     match environment.iter().find(|(name, value)| bad(name) || value.contains('\0')) {
-        Some((name, _)) => Err(TableError::about("environment", format!("{name:?} cannot be a variable"))),
+        Some((name, _)) => Err(TableError::value("environment", format!("{name:?} cannot be a variable"))),
         None => Ok(()),
     }
 }

@@ -116,9 +116,7 @@ impl FileTable {
             return Ok(Content::Bytes(tables.bundled("source", source)?));
         }
         let text = tables.bundled_text("source", source)?;
-        let rendered = (tables.render)(&text)
-            .map_err(|problem| TableError::about("source", format!("`{source}` cannot be rendered: {problem}")))?;
-        Ok(Content::Bytes(rendered.into_bytes()))
+        Ok(Content::Bytes((tables.render)(source, &text)?.into_bytes()))
     }
 }
 

@@ -11,19 +11,19 @@ mod worker;
 
 pub use command::{Action, Command};
 pub use file::{Content, Directory, File, Symlink};
-pub use package::{Packages, Wanted};
+pub use package::{Packages, WantedPackage};
 pub use service::Service;
 pub use user::User;
 pub use venv::Venv;
 pub use worker::{Ready, Restart, WorkerUnit};
 
-pub(crate) use tree::{TableError, Tables, for_each_text, typed};
+pub(crate) use tree::{TableError, Tables, VERBATIM, for_each_text, typed};
 
 use toml::Spanned;
 use toml::de::DeTable;
 
 /// One piece of wanted state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Resource {
     /// `packages`
     Packages(Packages),
@@ -85,6 +85,13 @@ impl Claims {
 
     pub(crate) fn done(self) -> Vec<Claim> {
         self.claims
+    }
+}
+
+/// Its title alone: anything else may hold a secret.
+impl std::fmt::Debug for Resource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.title())
     }
 }
 

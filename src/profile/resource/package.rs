@@ -1,5 +1,7 @@
 //! `packages`.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::DeTable;
@@ -12,12 +14,12 @@ use crate::names::PackageSpec;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packages {
     /// What is wanted, in the names of this machine's package manager.
-    pub wanted: Vec<Wanted>,
+    pub wanted: Vec<WantedPackage>,
 }
 
 /// One package and what is wanted of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WantedPackage {
     /// Which, and which version.
     pub spec: PackageSpec,
     /// Whether it has to be there or has to be gone.
@@ -70,13 +72,13 @@ impl Packages {
         let table: PackagesTable = typed(table)?;
         table.refuse_what_comes_later()?;
         let names = table.names(tables.family)?.to_vec();
-        let these: &[PackageSpec] = match &table.optional {
-            Some(Optional::These(specs)) => specs,
-            _ => &[],
+        let these: BTreeSet<&PackageSpec> = match &table.optional {
+            Some(Optional::These(specs)) => specs.iter().collect(),
+            _ => BTreeSet::new(),
         };
         let all_optional = matches!(table.optional, Some(Optional::All(true)));
-        let extra: Vec<_> = these.iter().filter(|spec| !names.contains(spec)).cloned().collect();
-        let wanted = names.into_iter().chain(extra).map(|spec| Wanted {
+        let extra: Vec<PackageSpec> = these.difference(&names.iter().collect()).map(|spec| (*spec).clone()).collect();
+        let wanted = names.into_iter().chain(extra).map(|spec| WantedPackage {
             present: table.state == State::Present,
             optional: all_optional || these.contains(&spec),
             recommends: table.recommends,

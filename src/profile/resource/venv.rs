@@ -10,7 +10,7 @@ use crate::names::{AbsPath, BundlePath};
 use crate::sha256::Sha256;
 
 /// A Python virtual environment with exactly these requirements.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Venv {
     /// Where.
     pub path: AbsPath,
@@ -18,6 +18,13 @@ pub struct Venv {
     pub requirements: String,
     /// The interpreter that it is made with; `python3` unless said.
     pub python: String,
+}
+
+impl std::fmt::Debug for Venv {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Requirements may hold a secret.
+        write!(f, "venv {}", self.path)
+    }
 }
 
 #[derive(Deserialize)]
@@ -44,7 +51,7 @@ impl Venv {
         };
         let python = table.python.unwrap_or_else(|| "python3".into());
         if python.starts_with('-') || python.is_empty() || python.chars().any(char::is_whitespace) {
-            return Err(TableError::about("python", format!("`{python}` is not the name or path of an interpreter")));
+            return Err(TableError::value("python", format!("`{python}` is not the name or path of an interpreter")));
         }
         Ok(Self { path: table.path, requirements, python })
     }
@@ -62,7 +69,7 @@ impl Venv {
 fn listed(list: &[String]) -> Result<String, TableError> {
     match list.iter().find(|item| item.trim().is_empty() || item.starts_with('-') || item.contains(['\n', '\r'])) {
         Some(bad) => {
-            Err(TableError::about("requirements", format!("{bad:?} is not a requirement such as \"six==1.17.0\""))
+            Err(TableError::value("requirements", format!("{bad:?} is not a requirement such as \"six==1.17.0\""))
                 .help("options belong in a bundled requirements file"))
         }
         None => Ok(list.iter().map(|item| format!("{item}\n")).collect()),

@@ -112,16 +112,13 @@ struct StopTable {
 }
 
 impl WorkerUnit {
-    /// Reads the rendered table of a worker of the type `kind`.
-    pub(crate) fn read(kind: &str, table: Spanned<DeTable<'_>>) -> Result<Self, TableError> {
-        if kind != "command" {
-            return Err(TableError::new(format!("unknown worker type `{kind}`")).help("the only type is `command`"));
-        }
+    /// Reads the rendered table of a worker.
+    pub(crate) fn read(table: Spanned<DeTable<'_>>) -> Result<Self, TableError> {
         let table: WorkerTable = typed(table)?;
         check_environment(&table.environment)?;
         let command = program("command", table.command)?;
         if !command[0].starts_with('/') {
-            return Err(TableError::about("command", format!("`{}` is not an absolute path", command[0])));
+            return Err(TableError::value("command", format!("`{}` is not an absolute path", command[0])));
         }
         let timeout = table.ready.as_ref().and_then(|ready| ready.timeout);
         Ok(Self {
@@ -155,6 +152,6 @@ fn signal(name: String) -> Result<String, TableError> {
     if KNOWN.contains(&name.as_str()) {
         return Ok(name);
     }
-    Err(TableError::about("stop", format!("`{name}` is not a signal to stop by"))
+    Err(TableError::value("stop", format!("`{name}` is not a signal to stop by"))
         .help(format!("use {}", KNOWN.join(", "))))
 }

@@ -51,14 +51,15 @@ fn contains_all(text: &str, parts: &[&str]) {
 
 #[test]
 fn what_is_required_comes_first_and_each_layer_once() {
+    let layer = |requires: &str| format!("requires = {requires}\n[[resource]]\ntype = 'command'\nscript = 'true'\n");
     let resolved = resolved(&[
         ("p.toml", "layers = [\"d\", \"b\"]"),
-        ("layers/a.toml", ""),
-        ("layers/b.toml", "requires = [\"a\"]"),
-        ("layers/c.toml", "requires = [\"a\"]"),
-        ("layers/d.toml", "requires = [\"c\", \"b\"]"),
+        ("layers/a.toml", &layer("[]")),
+        ("layers/b.toml", &layer("['a']")),
+        ("layers/c.toml", &layer("['a']")),
+        ("layers/d.toml", &layer("['c', 'b']")),
     ]);
-    let names: Vec<_> = resolved.layers.iter().map(LayerName::as_str).collect();
+    let names: Vec<_> = resolved.resources.iter().map(|planned| planned.layer.as_str()).collect();
     assert_eq!(names, ["a", "c", "b", "d"]);
 }
 

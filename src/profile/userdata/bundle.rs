@@ -89,7 +89,7 @@ impl TryFrom<AsWritten> for Bundle {
 impl Bundle {
     fn of_files(files: BTreeMap<BundlePath, String>, wanted: Option<Sha256>) -> Result<Self, BundleError> {
         for path in files.keys() {
-            if let Some((parent, _)) = ancestors(path).find_map(|parent| files.get_key_value(&parent)) {
+            if let Some((parent, _)) = ancestors(path).find_map(|parent| files.get_key_value(parent)) {
                 return Err(BundleError::FileAsDirectory(parent.clone(), path.clone()));
             }
         }
@@ -102,9 +102,9 @@ impl Bundle {
 }
 
 /// The directories that a path needs.
-fn ancestors(path: &BundlePath) -> impl Iterator<Item = BundlePath> {
+fn ancestors(path: &BundlePath) -> impl Iterator<Item = &str> {
     let path = path.as_str();
-    path.match_indices('/').filter_map(move |(slash, _)| path[..slash].parse().ok())
+    path.match_indices('/').map(move |(slash, _)| &path[..slash])
 }
 
 fn by_path<S: Serializer>(files: &BTreeMap<BundlePath, String>, serializer: S) -> Result<S::Ok, S::Error> {
