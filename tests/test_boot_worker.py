@@ -103,7 +103,7 @@ def test_one_that_ends_well_later_ends_the_boot_job_well(booted: Machine) -> Non
     booted.run("touch", "/srv/end")
     booted.wait("LOITSUT_WORKER=exited")
     booted.wait("UNIT=loitsut.service", "MESSAGE_ID=7ad2d189f7e94e70a38c781354912448")  # a unit has succeeded
-    assert booted.status()["state"] == "ready"
+    assert booted.status()["state"] == "stopped"
     assert booted.show("loitsut.service", "ActiveState", "Result") == ["inactive", "success"]
 
 

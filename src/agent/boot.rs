@@ -1,10 +1,12 @@
 //! The boot job: from user-data to a worker at work, in the order of the phases.
 
+use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use loitsut_profile::order;
+use loitsut_profile::sha256::Sha256;
 use loitsut_profile::userdata::{self, Document};
 use sd_notify::NotifyState;
 
@@ -24,30 +26,32 @@ use crate::watch;
 /// How long an `apply` that somebody has started by hand may keep the boot waiting.
 const OTHER_AGENT: Duration = Duration::from_secs(1800);
 
-/// Runs the boot job to its end: until the worker has ended, or the agent is asked to stop.
-///
-/// # Errors
-/// A phase failed. It is in the journal and in the status already.
-pub async fn boot() -> Result<()> {
+/// Runs the boot job to its end: until the worker has ended, or the agent is asked to stop. A failure is told in the
+/// journal and in the status.
+pub async fn boot() -> ExitCode {
     let host = Rc::new(Host::here());
     let mut reporter = Reporter::of_boot(&host);
+    reporter.emit(Event::Phase(Phase::Metadata));
     // Before anything is applied: whoever waits for this unit must not wait for a whole profile.
-    sd_notify::notify(&[NotifyState::Ready]).context("systemd cannot be told that the boot job is running")?;
-    let told = story(&host, &mut reporter).await;
-    match &told {
-        Ok(()) => {}
-        Err(_) if stop::is_requested() => reporter.emit(Event::Ended(State::Stopped, None)),
+    if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+        tracing::warn!("systemd cannot be told that the boot job is running: {error}");
+    }
+    match story(&host, &mut reporter).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) if stop::is_requested() => {
+            reporter.emit(Event::Ended(State::Stopped, None));
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             let phase = reporter.status.phase().unwrap_or(Phase::Metadata);
-            reporter.emit(Event::Ended(State::Failed, Some(report::failure(phase, error, &host))));
+            reporter.emit(Event::Ended(State::Failed, Some(report::failure(phase, &error, &host))));
+            ExitCode::FAILURE
         }
     }
-    if stop::is_requested() { Ok(()) } else { told }
 }
 
 /// metadata -> user-data -> profile -> apply -> launch -> watch
 async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
-    reporter.emit(Event::Phase(Phase::Metadata));
     let source = Source::detect(host, Config::read(host)?.metadata)?;
     let metadata = stop::unless_requested(source.fetch(host)).await??;
 
@@ -75,7 +79,8 @@ async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
 
     if let Some(worker) = &resolved.worker {
         reporter.emit(Event::Phase(Phase::Launch));
-        stop::unless_requested(launch::launch(host, worker, reporter)).await??;
+        let digest = Sha256::of(document.to_masked_json(true).to_string().as_bytes());
+        stop::unless_requested(launch::launch(host, worker, digest, reporter)).await??;
     }
     drop(lock);
     reporter.emit(Event::Ended(State::Ready, None));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use loitsut_profile::resource::{Ready, WorkerUnit};
+use loitsut_profile::sha256::Sha256;
 
 use crate::host::Host;
 use crate::host::files::Attributes;
@@ -25,25 +26,60 @@ const ENVIRONMENT: &str = "/run/loitsut/worker/environment";
 /// How often conditions without an event are looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Starts the worker and waits until it is ready. One that runs already, with the same settings, is left alone.
+/// What the worker that runs was started for: the digest of a launch's settings.
+const STARTED_FOR: &str = "/run/loitsut/worker/started-for";
+
+/// Starts the worker and waits until it is ready. One that runs already, and was started for the same document, is left
+/// alone.
 ///
 /// # Errors
-/// It cannot be started, ends, or is not ready in time.
-pub async fn launch(host: &Host, worker: &WorkerUnit, reporter: &mut Reporter<'_>) -> Result<()> {
-    let changed = write_settings(host, worker)?;
-    let runs = Unit::show(host, WORKER).await?.is_running();
+/// It cannot be started, ends, or is not ready in time; then it does not run.
+pub async fn launch(host: &Host, worker: &WorkerUnit, document: Sha256, reporter: &mut Reporter<'_>) -> Result<()> {
     reporter.emit(Event::Worker(WorkerReport { state: WorkerState::Starting, result: None }));
-    // Of a worker that was there before, the line that says ready may be old.
-    let since = if runs && !changed { Duration::ZERO } else { journal::now() };
-    if changed || !runs {
-        host.run_checked(&Program::new(["systemctl", "daemon-reload"])).await?;
-        let verb = if runs { "restart" } else { "start" };
-        let start = Program::new(["systemctl", verb, WORKER]).timeout(Duration::from_secs(180));
-        host.run_checked(&start).await.with_context(|| advice(worker))?;
+    let launched = match started(host, worker, document).await {
+        Ok(since) => until_ready(host, worker, since).await,
+        Err(error) => Err(error),
+    };
+    if launched.is_err() {
+        // Nobody would watch over one that gets ready after all, and takes builds.
+        let stop = Program::new(["systemctl", "stop", WORKER]).timeout(stop_timeout(worker));
+        if let Err(error) = host.run_checked(&stop).await {
+            tracing::warn!("the worker cannot be stopped: {error}");
+        }
     }
+    launched?;
+    reporter.emit(Event::Worker(WorkerReport { state: WorkerState::Ready, result: None }));
+    Ok(())
+}
+
+/// Sees to it that the worker runs for this document; since when it does.
+async fn started(host: &Host, worker: &WorkerUnit, document: Sha256) -> Result<Duration> {
+    let home = PathBuf::from(host.user(worker.user.as_str())?.home);
+    let (environment, drop_in) = (unit::environment_file(worker), unit::drop_in(worker, &home, ENVIRONMENT));
+    let settings = Sha256::of([document.to_string(), environment.clone(), drop_in.clone()].join("\0").as_bytes());
+    let running = Unit::show(host, WORKER).await?;
+    let started_for = host.read_text(Path::new(STARTED_FOR))?;
+    if running.is_running() && started_for == Some(settings.to_string()) {
+        return Ok(running.started());
+    }
+    // Noted last: an agent that is killed in between leaves a worker that the next one starts again.
+    host.remove(Path::new(STARTED_FOR))?;
+    host.write(Path::new(ENVIRONMENT), environment.as_bytes(), Attributes::PRIVATE)?;
+    host.write(Path::new(DROP_IN), drop_in.as_bytes(), Attributes::PUBLIC)?;
+    host.run_checked(&Program::new(["systemctl", "daemon-reload"])).await?;
+    let since = journal::now();
+    // A crash loop of an earlier launch is not held against this one.
+    host.run(&Program::new(["systemctl", "reset-failed", WORKER])).await?;
+    let start = Program::new(["systemctl", "restart", WORKER]).timeout(stop_timeout(worker));
+    host.run_checked(&start).await.with_context(|| advice(worker))?;
+    host.write(Path::new(STARTED_FOR), settings.to_string().as_bytes(), Attributes::PRIVATE)?;
+    Ok(since)
+}
+
+async fn until_ready(host: &Host, worker: &WorkerUnit, since: Duration) -> Result<()> {
     let timeout = worker.ready_timeout.get();
     tokio::select! {
-        ready = ready(host, worker, since) => ready?,
+        ready = ready(host, worker, since) => ready,
         ended = ended(host) => {
             bail!("the worker ended before it was ready: {}\n{}", ended?, last_words(host, since).await);
         }
@@ -52,8 +88,11 @@ pub async fn launch(host: &Host, worker: &WorkerUnit, reporter: &mut Reporter<'_
             bail!("the worker was not ready within {limit} s ({condition})\n{}", last_words(host, since).await);
         }
     }
-    reporter.emit(Event::Worker(WorkerReport { state: WorkerState::Ready, result: None }));
-    Ok(())
+}
+
+/// How long systemctl may take to end the worker that is there, by its own grace.
+fn stop_timeout(worker: &WorkerUnit) -> Duration {
+    worker.stop_grace.get() + Duration::from_secs(60)
 }
 
 fn advice(worker: &WorkerUnit) -> String {
@@ -62,23 +101,6 @@ fn advice(worker: &WorkerUnit) -> String {
         "the worker cannot be started; is {program} there, and executable for `{}`? `journalctl -u {WORKER}` tells",
         worker.user
     )
-}
-
-/// Writes what the unit has of this launch; whether that has changed.
-fn write_settings(host: &Host, worker: &WorkerUnit) -> Result<bool> {
-    let home = PathBuf::from(host.user(worker.user.as_str())?.home);
-    let environment = unit::environment_file(worker);
-    let drop_in = unit::drop_in(worker, &home, ENVIRONMENT);
-    let mut changed = false;
-    for (path, text, attributes) in
-        [(ENVIRONMENT, environment, Attributes::PRIVATE), (DROP_IN, drop_in, Attributes::PUBLIC)]
-    {
-        if host.read_text(Path::new(path))?.as_deref() != Some(&text) {
-            host.write(Path::new(path), text.as_bytes(), attributes)?;
-            changed = true;
-        }
-    }
-    Ok(changed)
 }
 
 /// Waits until the worker is ready, by what it has done since then.

@@ -47,10 +47,7 @@ fn main() -> ExitCode {
             },
         );
     done.unwrap_or_else(|error| {
-        // The boot job has told the journal, with fields.
-        if !boot {
-            tell(&error);
-        }
+        tell(&error);
         cli::exit::FAILURE
     })
 }

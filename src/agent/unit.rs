@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use loitsut_profile::resource::WorkerUnit;
@@ -68,7 +69,8 @@ impl Unit {
     /// # Errors
     /// It does not answer.
     pub async fn show(host: &Host, name: &str) -> Result<Self> {
-        let words = ["systemctl", "show", "--property=ActiveState,SubState,Result,ExecMainStatus", name];
+        let words =
+            ["systemctl", "show", "--property=ActiveState,Result,ExecMainStatus,ExecMainStartTimestampMonotonic", name];
         let finished = host.run_checked(&Program::new(words)).await?;
         let property = |line: &String| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
         Ok(Self { properties: finished.tail.iter().filter_map(property).collect() })
@@ -81,6 +83,11 @@ impl Unit {
     /// Started and not ended.
     pub fn is_running(&self) -> bool {
         self.property("ActiveState") == "active"
+    }
+
+    /// When its main process was started, by the monotonic clock.
+    pub fn started(&self) -> Duration {
+        Duration::from_micros(self.property("ExecMainStartTimestampMonotonic").parse().unwrap_or(0))
     }
 
     /// Ended, and not to be started again by itself.

@@ -8,7 +8,7 @@ use loitsut_profile::resource::WorkerUnit;
 use crate::host::Host;
 use crate::journal;
 use crate::launch::{self, WORKER};
-use crate::report::{Event, Reporter, WorkerReport, WorkerState};
+use crate::report::{Event, Reporter, State, WorkerReport, WorkerState};
 use crate::stop;
 use crate::unit::{self, Unit};
 
@@ -85,6 +85,7 @@ async fn ready_again(host: &Host, worker: &WorkerUnit, since: Option<Duration>) 
 fn end(unit: &Unit, reporter: &mut Reporter<'_>) -> Result<()> {
     if unit.succeeded() {
         tell(reporter, WorkerState::Exited, Some(unit));
+        reporter.emit(Event::Ended(State::Stopped, None));
         return Ok(());
     }
     tell(reporter, WorkerState::Failed, Some(unit));

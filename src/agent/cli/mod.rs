@@ -132,7 +132,7 @@ impl Cli {
     /// It failed.
     pub async fn run(self) -> Result<ExitCode> {
         match self.command {
-            Command::Boot => crate::boot::boot().await.map(|()| ExitCode::SUCCESS),
+            Command::Boot => Ok(crate::boot::boot().await),
             Command::Plan(target) => converge::plan(&target).await,
             Command::Apply(target) => converge::apply(&target).await,
             Command::Lint { paths } => lint::lint(&paths),

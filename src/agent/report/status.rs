@@ -58,7 +58,7 @@ pub enum State {
     Failed,
     /// There is no user-data for loitsut.
     Nothing,
-    /// Ended as it was asked to.
+    /// Ended in good order: the worker is done, or the agent was asked to stop before it was ready.
     Stopped,
 }
 
