@@ -1,7 +1,11 @@
 //! What templates and `when` may ask about the machine, and about the launch it serves.
 
+use url::Host;
+
 use crate::secret::Secret;
 use crate::userdata::Document;
+use crate::userdata::document::{Launch, Worker};
+use crate::userdata::field::{Label, MasterAddress};
 
 /// The machine; known before anybody has a use for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,28 +63,6 @@ pub struct Binding {
     pub worker: Option<Worker>,
 }
 
-/// `launch` of the user-data.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Launch {
-    /// Id of this launch.
-    pub id: String,
-    /// Name of the instance, for people.
-    pub name: String,
-    /// Pool it belongs to.
-    pub pool: String,
-}
-
-/// `worker` of the user-data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Worker {
-    /// The master's `host:port`.
-    pub master: String,
-    /// The name that the master knows the worker by.
-    pub name: String,
-    /// The password that goes with it.
-    pub password: Secret,
-}
-
 impl Facts {
     /// A machine to check profiles against where there is none: Debian 12, 4 CPUs, 16 GiB.
     pub fn sample() -> Self {
@@ -94,25 +76,19 @@ impl Facts {
 impl Binding {
     /// What a document says of its launch.
     pub fn of(document: &Document) -> Self {
-        let launch = document.launch.as_ref().map(|launch| Launch {
-            id: launch.id.to_string(),
-            name: launch.name.to_string(),
-            pool: launch.pool.to_string(),
-        });
-        let worker = document.worker.as_ref().map(|worker| Worker {
-            master: worker.master.to_string(),
-            name: worker.name.to_string(),
-            password: worker.password.clone(),
-        });
-        Self { launch, worker }
+        Self { launch: document.launch.clone(), worker: document.worker.clone() }
     }
 
     /// A launch to check profiles against where there is none.
     pub fn sample() -> Self {
-        let launch = Launch { id: "sample-launch".into(), name: "sample-instance".into(), pool: "sample-pool".into() };
+        let launch = Launch {
+            id: Label::sample("sample-launch"),
+            name: Label::sample("sample-instance"),
+            pool: Label::sample("sample-pool"),
+        };
         let worker = Worker {
-            master: "master.example.org:9989".into(),
-            name: "sample-worker".into(),
+            master: MasterAddress { host: Host::Domain("master.example.org".into()), port: 9989 },
+            name: Label::sample("sample-worker"),
             password: Secret::from("sample-password".to_owned()),
         };
         Self { launch: Some(launch), worker: Some(worker) }

@@ -6,6 +6,7 @@
 mod asks;
 mod conflict;
 pub mod diagnostic;
+pub mod duration;
 pub mod facts;
 mod graph;
 pub mod library;
@@ -22,6 +23,7 @@ pub mod sha256;
 pub mod source;
 pub mod suggest;
 mod template;
+pub mod text;
 pub mod userdata;
 mod values;
 mod written;

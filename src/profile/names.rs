@@ -1,84 +1,17 @@
 //! Values that must not be mixed up, parsed once at the edge.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use serde::Deserialize;
-
-/// Why a text is not such a value; completes "`…`" in a message.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` {problem}", .text.escape_debug())]
-pub struct Invalid {
-    text: String,
-    problem: String,
-}
-
-impl Invalid {
-    /// The text and what is wrong with it, as in "is not absolute".
-    pub fn new(text: &str, problem: impl Into<String>) -> Self {
-        Self { text: text.chars().take(120).collect(), problem: problem.into() }
-    }
-}
-
-/// Declares a checked text: `check` gives the canonical form or the problem.
-macro_rules! checked_text {
-    ($(#[$doc:meta])* $name:ident, $check:expr) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-        #[serde(try_from = "String")]
-        pub struct $name(String);
-
-        impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = Invalid;
-            fn from_str(text: &str) -> Result<Self, Invalid> {
-                let check: fn(&str) -> Result<String, String> = $check;
-                check(text).map(Self).map_err(|problem| Invalid::new(text, problem))
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = Invalid;
-            fn try_from(text: String) -> Result<Self, Invalid> {
-                text.parse()
-            }
-        }
-
-        /// Lets maps be asked by the text.
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.0, f)
-            }
-        }
-    };
-}
+use crate::text::{Invalid, checked_text, read_from_text};
 
 checked_text!(
     /// An absolute path without `..`, not `/` itself; repeated and trailing slashes are dropped.
     AbsPath,
     |text| {
         if !text.starts_with('/') {
-            return Err("is not an absolute path: begin it with `/`".into());
+            return Err(Invalid::new(text, "is not an absolute path").advise("begin it with `/`"));
         }
         clean_path(text).map(|path| format!("/{path}"))
     }
@@ -96,7 +29,7 @@ checked_text!(
     BundlePath,
     |text| {
         if text.starts_with('/') {
-            return Err("is absolute: name a file relative to the folder of the profiles".into());
+            return Err(Invalid::new(text, "is absolute").advise("name a file relative to the folder of the profiles"));
         }
         clean_path(text)
     }
@@ -108,22 +41,36 @@ checked_text!(
     |text| {
         let words = |c: char| c.is_ascii_alphanumeric() || "-_.+/".contains(c);
         if !text.chars().all(words) || text.starts_with('/') {
-            return Err("is not a layer name: letters, digits and `-_.+/`, no `.toml`, no leading `/`".into());
+            let advice = "layer names have letters, digits and `-_.+/`, no `.toml`, no leading `/`";
+            return Err(Invalid::new(text, "is not a layer name").advise(advice));
         }
         clean_path(text)
     }
 );
 
 checked_text!(
-    /// A name in /etc/passwd or /etc/group, as useradd(8) takes it.
+    /// A name in /etc/passwd or /etc/group.
     UserName,
     |text| {
-        let mut chars = text.chars();
-        let first = chars.next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
-        if first && text.len() <= 32 && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c)) {
+        let first = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if first && text.len() <= 32 && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
             return Ok(text.to_owned());
         }
-        Err("is not a user or group name: up to 32 of a-z, 0-9, `-`, `_`, the first a letter or `_`".into())
+        Err(Invalid::new(text, "is not a user or group name").advise(
+            "names have up to 32 letters, digits, `-`, `_` and `.`, the first a letter or `_`",
+        ))
+    }
+);
+
+checked_text!(
+    /// The name of a user that is made, as useradd(8) takes it: in lower case.
+    NewUserName,
+    |text| {
+        let name: UserName = text.parse()?;
+        if text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c)) {
+            return Ok(name.to_string());
+        }
+        Err(Invalid::new(text, "is not a name for a new user").advise("use a-z, 0-9, `-` and `_`"))
     }
 );
 
@@ -140,7 +87,7 @@ checked_text!(
     |text| {
         let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
         if text.is_empty() || text.starts_with(['.', '-']) || text.len() > 255 || !text.chars().all(allowed) {
-            return Err("is not the name of a systemd unit".into());
+            return Err(Invalid::new(text, "is not the name of a systemd unit"));
         }
         let suffixes = [".service", ".socket", ".timer", ".path", ".mount", ".target", ".slice", ".swap", ".automount"];
         let whole = suffixes.iter().any(|suffix| text.ends_with(suffix));
@@ -153,26 +100,26 @@ const LONGEST_PATH: usize = 1024;
 const DEEPEST_PATH: usize = 64;
 
 /// Drops empty and `.` parts; refuses `..`, emptiness and characters that no path here has a use for.
-fn clean_path(text: &str) -> Result<String, String> {
+fn clean_path(text: &str) -> Result<String, Invalid> {
+    let refuse = |problem: String| Err(Invalid::new(text, problem));
     if let Some(c) = text.chars().find(|c| c.is_control()) {
-        return Err(format!("has the character {c:?} in it"));
+        return refuse(format!("has the character {c:?} in it"));
     }
     let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     if parts.contains(&"..") {
-        return Err("has `..` in it".into());
+        return refuse("has `..` in it".into());
     }
     if parts.is_empty() {
-        return Err("names no file".into());
+        return refuse("names no file".into());
     }
     if text.len() > LONGEST_PATH || parts.len() > DEEPEST_PATH {
-        return Err(format!("is too long: at most {LONGEST_PATH} bytes and {DEEPEST_PATH} parts"));
+        return refuse(format!("is too long: at most {LONGEST_PATH} bytes and {DEEPEST_PATH} parts"));
     }
     Ok(parts.join("/"))
 }
 
 /// Permission bits of a file, written as in chmod(1): "0644".
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Mode(pub u32);
 
 impl FromStr for Mode {
@@ -181,17 +128,15 @@ impl FromStr for Mode {
         let octal = text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit());
         match u32::from_str_radix(text, 8) {
             Ok(bits) if octal && text.len() >= 3 && bits <= 0o7777 => Ok(Self(bits)),
-            _ => Err(Invalid::new(text, "is not a mode: three or four octal digits in quotes, such as \"0644\"")),
+            _ => {
+                Err(Invalid::new(text, "is not a mode")
+                    .advise("three or four octal digits in quotes, such as \"0644\""))
+            }
         }
     }
 }
 
-impl TryFrom<String> for Mode {
-    type Error = Invalid;
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        text.parse()
-    }
-}
+read_from_text!(Mode);
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -206,8 +151,7 @@ impl fmt::Debug for Mode {
 }
 
 /// A package, optionally pinned: `name` or `name=version`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct PackageSpec {
     /// The name, with `:arch` if it was given.
     pub name: String,
@@ -232,18 +176,15 @@ impl FromStr for PackageSpec {
                 && version.chars().all(|c| c.is_ascii_alphanumeric() || "+-._:~^".contains(c))
         });
         if !name_ok || !version_ok {
-            return Err(Invalid::new(text, "is not a package: write `name` or `name=version`, one in each string"));
+            return Err(
+                Invalid::new(text, "is not a package").advise("write `name` or `name=version`, one in each string")
+            );
         }
         Ok(Self { name: name.to_owned(), version: version.map(str::to_owned) })
     }
 }
 
-impl TryFrom<String> for PackageSpec {
-    type Error = Invalid;
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        text.parse()
-    }
-}
+read_from_text!(PackageSpec);
 
 impl fmt::Display for PackageSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

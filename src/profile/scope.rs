@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use minijinja::Value;
 
-use crate::facts::{Binding, Facts, Instance, Launch, Os, Worker};
+use crate::facts::{Binding, Facts, Instance, Os};
 use crate::param::ParamValue;
 use crate::suggest::did_you_mean;
+use crate::userdata::document::{Launch, Worker};
 use crate::values::{Params, Reach};
 
 /// Variables with fields, and which; `params` has those that are declared.
@@ -43,10 +44,13 @@ pub(crate) fn context(facts: &Facts, binding: Option<&Binding>, params: &Params)
     let given = visible.filter_map(|(name, param)| Some((name.as_str(), param_value(&param.value.as_ref()?.0))));
     context.insert("params", Value::from_pairs(given));
     if let Some(Launch { id, name, pool }) = binding.and_then(|binding| binding.launch.as_ref()) {
-        context.insert("launch", texts([("id", id), ("name", name), ("pool", pool)]));
+        context.insert("launch", texts([("id", id.as_str()), ("name", name.as_str()), ("pool", pool.as_str())]));
     }
     if let Some(Worker { master, name, password }) = binding.and_then(|binding| binding.worker.as_ref()) {
-        context.insert("worker", texts([("master", master), ("name", name), ("password", password.reveal())]));
+        context.insert(
+            "worker",
+            texts([("master", &master.to_string()), ("name", name.as_str()), ("password", password.reveal())]),
+        );
     }
     Value::from_pairs(context)
 }

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
+use crate::text::{Invalid, read_from_text, write_as_text};
+
 /// A SHA-256 digest. Read from 64 hexadecimal digits of either case, written in lower case.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256([u8; 32]);
 
 impl Sha256 {
@@ -29,16 +29,13 @@ impl From<[u8; 32]> for Sha256 {
     }
 }
 
-/// A text that is not 64 hexadecimal digits.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not a SHA-256: that is 64 hexadecimal digits, as sha256sum prints them", .0.escape_debug())]
-pub struct NotSha256(String);
-
 impl FromStr for Sha256 {
-    type Err = NotSha256;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, NotSha256> {
-        parse_hex(text).map(Self).ok_or_else(|| NotSha256(text.to_owned()))
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        parse_hex(text).map(Self).ok_or_else(|| {
+            Invalid::new(text, "is not a SHA-256: that is 64 hexadecimal digits, as sha256sum prints them")
+        })
     }
 }
 
@@ -57,19 +54,8 @@ fn hex_digit(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16)?.try_into().ok()
 }
 
-impl TryFrom<String> for Sha256 {
-    type Error = NotSha256;
-
-    fn try_from(text: String) -> Result<Self, NotSha256> {
-        text.parse()
-    }
-}
-
-impl From<Sha256> for String {
-    fn from(digest: Sha256) -> Self {
-        digest.to_string()
-    }
-}
+read_from_text!(Sha256);
+write_as_text!(Sha256);
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,6 +16,7 @@ use crate::resource::{LATER_TYPES, TYPES, TableError, typed};
 use crate::source::{Place, SourceFile};
 use crate::suggest;
 use crate::suggest::did_you_mean;
+use crate::text::split_advice;
 
 /// `NAME.toml`, as written.
 pub(crate) struct ProfileFile {
@@ -276,16 +277,8 @@ pub(crate) fn locate(error: TableError, file: &Arc<SourceFile>, table: Option<&P
     let known = suggest::expected_names(&error.message);
     let suggestion = unknown_name(&error.message).and_then(|name| did_you_mean(name, known.iter().copied()));
     let message = error.message.replace("unknown field", "unknown key").replace("missing field", "missing key");
-    let (message, advice) = advised(&message);
-    Diagnostic::at(at, message).help_if(error.help.or(suggestion).or(advice))
-}
-
-/// What names say of a text that is none ends with what to do: "`etc/x` is not an absolute path: begin it with `/`".
-fn advised(message: &str) -> (&str, Option<String>) {
-    match message.rsplit_once(": ").filter(|_| message.starts_with('`')) {
-        Some((problem, advice)) => (problem, Some(advice.to_owned())),
-        None => (message, None),
-    }
+    let (problem, advice) = split_advice(&message);
+    Diagnostic::at(at, problem).help_if(error.help.or(suggestion).or(advice.map(str::to_owned)))
 }
 
 /// The name in "unknown field `x`, expected …" and "unknown variant `x`, expected …".

@@ -71,7 +71,7 @@ impl Converge for File {
         match &self.content {
             Content::Bytes(bytes) => host.write(path, bytes, attributes)?,
             Content::Url { url, sha256 } => {
-                let downloaded = host.cached(&context.downloads, url, *sha256).await?;
+                let downloaded = host.cached(&context.downloads, url.reveal().as_str(), *sha256).await?;
                 host.copy(&downloaded, path, attributes)?;
             }
         }

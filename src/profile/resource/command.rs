@@ -7,8 +7,8 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::tree::{TableError, typed};
+use crate::duration::HumanDuration;
 use crate::names::{AbsPath, UserName};
-use crate::userdata::duration::HumanDuration;
 
 /// A program to run, once or as long as its guard says so.
 #[derive(Clone, PartialEq, Eq)]
@@ -105,9 +105,11 @@ pub(crate) fn program(key: &'static str, words: Vec<String>) -> Result<Vec<Strin
 
 /// Names that a process can have in its environment.
 pub(crate) fn check_environment(environment: &BTreeMap<String, String>) -> Result<(), TableError> {
-    let bad = |name: &&String| name.is_empty() || name.contains(['=', '\0', '\n']);
-    match environment.iter().find(|(name, value)| bad(name) || value.contains('\0')) {
-        Some((name, _)) => Err(TableError::value("environment", format!("{name:?} cannot be a variable"))),
+    let in_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let good = |name: &str| !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(in_name);
+    match environment.iter().find(|(name, value)| name.is_empty() || !good(name) || value.contains('\0')) {
+        Some((name, _)) => Err(TableError::value("environment", format!("{name:?} cannot be a variable"))
+            .help("names have letters, digits and `_`, and do not begin with a digit; values have no NUL")),
         None => Ok(()),
     }
 }

@@ -8,6 +8,7 @@ use super::tree::{TableError, Tables, typed};
 use super::{Claim, Claims};
 use crate::names::{AbsPath, BundlePath, Mode, UserName};
 use crate::sha256::Sha256;
+use crate::userdata::field::HttpUrl;
 
 /// A regular file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub enum Content {
     /// To be downloaded.
     Url {
         /// http or https.
-        url: String,
+        url: HttpUrl,
         /// What the download must be.
         sha256: Sha256,
     },
@@ -43,9 +44,9 @@ pub enum Content {
 impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            // The bytes may hold a secret.
+            // Bytes and URL may hold a secret.
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
-            Self::Url { url, sha256 } => write!(f, "{url} ({sha256})"),
+            Self::Url { sha256, .. } => write!(f, "a download ({sha256})"),
         }
     }
 }
@@ -58,7 +59,7 @@ struct FileTable {
     source: Option<BundlePath>,
     #[serde(default)]
     template: bool,
-    url: Option<String>,
+    url: Option<HttpUrl>,
     sha256: Option<Sha256>,
     mode: Option<Mode>,
     owner: Option<UserName>,
@@ -101,7 +102,7 @@ impl FileTable {
         match (&self.content, &self.source, &self.url, self.sha256) {
             (Some(content), None, None, None) => Ok(Content::Bytes(content.clone().into_bytes())),
             (None, Some(source), None, None) => self.bundled(source, tables),
-            (None, None, Some(url), Some(sha256)) => Ok(Content::Url { url: checked_url(url)?, sha256 }),
+            (None, None, Some(url), Some(sha256)) => Ok(Content::Url { url: url.clone(), sha256 }),
             (None, None, Some(_), None) => Err(TableError::about("url", "`url` without `sha256`")
                 .help("add `sha256 = \"…\"`, as `sha256sum` prints it for the file you expect")),
             (None, None, None, _) => {
@@ -118,13 +119,6 @@ impl FileTable {
         let text = tables.bundled_text("source", source)?;
         Ok(Content::Bytes((tables.render)(source, &text)?.into_bytes()))
     }
-}
-
-fn checked_url(url: &str) -> Result<String, TableError> {
-    if url.starts_with("https://") || url.starts_with("http://") {
-        return Ok(url.to_owned());
-    }
-    Err(TableError::about("url", "`url` begins with neither `https://` nor `http://`"))
 }
 
 /// A directory; what is in it is left alone.

@@ -103,7 +103,7 @@ impl Resource {
             "file" => Self::File(File::read(table, tables)?),
             "directory" => Self::Directory(tree::typed(table)?),
             "symlink" => Self::Symlink(tree::typed(table)?),
-            "user" => Self::User(tree::typed(table)?),
+            "user" => Self::User(User::read(table)?),
             "venv" => Self::Venv(Venv::read(table, tables)?),
             "command" => Self::Command(Command::read(table)?),
             "service" => Self::Service(Service::read(table)?),

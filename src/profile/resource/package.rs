@@ -1,8 +1,11 @@
 //! `packages`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -41,11 +44,33 @@ enum State {
 }
 
 /// `optional = true` for all names of the resource, or the names that are.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected true, false or a list of package names")]
 enum Optional {
     All(bool),
     These(Vec<PackageSpec>),
+}
+
+impl<'de> Deserialize<'de> for Optional {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OptionalVisitor)
+    }
+}
+
+struct OptionalVisitor;
+
+impl<'de> Visitor<'de> for OptionalVisitor {
+    type Value = Optional;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("true, false or a list of package names")
+    }
+
+    fn visit_bool<E: Error>(self, all: bool) -> Result<Optional, E> {
+        Ok(Optional::All(all))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Optional, A::Error> {
+        Deserialize::deserialize(SeqAccessDeserializer::new(items)).map(Optional::These)
+    }
 }
 
 #[derive(Deserialize)]

@@ -40,9 +40,11 @@ impl Service {
     }
 
     pub(super) fn claims(&self) -> Vec<Claim> {
+        // What is masked can be neither.
+        let masked = self.masked == Some(true);
         Claims::about(format!("service {}", self.name))
-            .want_if("enabled", self.enabled)
-            .want_if("running", self.running)
+            .want_if("enabled", self.enabled.or(masked.then_some(false)))
+            .want_if("running", self.running.or(masked.then_some(false)))
             .want_if("masked", self.masked)
             .want_if("unit", self.unit.as_ref())
             .done()

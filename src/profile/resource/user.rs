@@ -1,16 +1,19 @@
 //! `user`.
 
 use serde::Deserialize;
+use toml::Spanned;
+use toml::de::DeTable;
 
+use super::tree::{TableError, typed};
 use super::{Claim, Claims};
-use crate::names::{AbsPath, UserName};
+use crate::names::{AbsPath, NewUserName, UserName};
 
 /// A user, with a group of its own name and a home directory.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct User {
     /// Login name.
-    pub name: UserName,
+    pub name: NewUserName,
     /// Numeric id; the system chooses one unless said.
     pub uid: Option<u32>,
     /// Supplementary groups that it has to be in; others are left alone.
@@ -28,8 +31,19 @@ pub struct User {
 }
 
 impl User {
+    pub(super) fn read(table: Spanned<DeTable<'_>>) -> Result<Self, TableError> {
+        let user: Self = typed(table)?;
+        let keys = user.ssh_authorized_keys.iter().flatten();
+        if keys.into_iter().any(|key| key.trim_end().contains(['\n', '\r'])) {
+            let problem = "a key has more than one line in it";
+            return Err(TableError::value("ssh_authorized_keys", problem).help("give each key as an item of the list"));
+        }
+        Ok(user)
+    }
+
     pub(super) fn claims(&self) -> Vec<Claim> {
         Claims::about(format!("user {}", self.name))
+            .want("system", self.system)
             .want_if("uid", self.uid)
             .want_if("home", self.home.as_ref())
             .want_if("shell", self.shell.as_ref())

@@ -1,6 +1,10 @@
 //! `venv`.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -8,6 +12,7 @@ use super::tree::{TableError, Tables, typed};
 use super::{Claim, Claims};
 use crate::names::{AbsPath, BundlePath};
 use crate::sha256::Sha256;
+use crate::text::serde_error;
 
 /// A Python virtual environment with exactly these requirements.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,11 +32,33 @@ impl std::fmt::Debug for Venv {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a list of requirements, or the path of a bundled requirements file")]
 enum Requirements {
     Bundled(BundlePath),
     Listed(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Requirements {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RequirementsVisitor)
+    }
+}
+
+struct RequirementsVisitor;
+
+impl<'de> Visitor<'de> for RequirementsVisitor {
+    type Value = Requirements;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of requirements, or the path of a bundled requirements file")
+    }
+
+    fn visit_str<E: Error>(self, path: &str) -> Result<Requirements, E> {
+        path.parse().map(Requirements::Bundled).map_err(serde_error)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Requirements, A::Error> {
+        Deserialize::deserialize(SeqAccessDeserializer::new(items)).map(Requirements::Listed)
+    }
 }
 
 #[derive(Deserialize)]

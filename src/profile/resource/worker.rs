@@ -8,8 +8,8 @@ use toml::de::DeTable;
 
 use super::command::{check_environment, program};
 use super::tree::{TableError, typed};
+use crate::duration::HumanDuration;
 use crate::names::{AbsPath, UserName};
-use crate::userdata::duration::HumanDuration;
 
 /// The build agent, run as `loitsut-worker.service`.
 #[derive(Clone, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::bundle::Bundle;
-use super::duration::HumanDuration;
 use super::field::{HttpUrl, Label, MasterAddress, MetadataAccess, ProfileName};
 use super::json;
 use super::shape::{optional_object, unique_map};
 use super::{DocumentError, UserDataError};
+use crate::duration::HumanDuration;
 use crate::param::ParamValue;
 use crate::secret::Secret;
 use crate::sha256::Sha256;

@@ -3,114 +3,63 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 use crate::secret::MASK;
+use crate::text::{Invalid, checked_text, read_from_text, write_as_text};
 
-/// Why a text is not such a value, in a sentence.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refused(String);
+read_from_text!(MasterAddress, HttpUrl, MetadataAccess);
+write_as_text!(Label, ProfileName, MasterAddress, HttpUrl, MetadataAccess);
 
-/// `problem` is a sentence without its subject, as in "is empty".
-fn refuse<T>(text: &str, problem: impl fmt::Display) -> Result<T, Refused> {
-    let shown: String = text.chars().take(60).collect();
-    Err(Refused(format!("`{}` {problem}", shown.escape_debug())))
-}
+/// The longest [`Label`].
+const LONGEST_LABEL: usize = 128;
 
-/// Makes a type with `FromStr` and `Display` stand in JSON as a string.
-macro_rules! as_string {
-    ($($name:ident),*) => {$(
-        impl TryFrom<String> for $name {
-            type Error = Refused;
-            fn try_from(text: String) -> Result<Self, Refused> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(value: $name) -> Self {
-                value.to_string()
-            }
-        }
-    )*};
-}
-
-as_string!(Label, ProfileName, MasterAddress, HttpUrl, MetadataAccess);
-
-/// A name or id that can stand in a file name, a unit's name, a host's name or a tag without being quoted: letters,
-/// digits, `.`, `_`, `-` and `+`, the first a letter or digit, at most 128.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Label(String);
-
-impl Label {
-    const LONGEST: usize = 128;
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Label {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
+checked_text!(
+    /// A name or id that can stand in a file name, a unit's name, a host's name or a tag without being quoted: letters,
+    /// digits, `.`, `_`, `-` and `+`, the first a letter or digit, at most 128.
+    Label,
+    |text| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte);
-        if text.len() > Self::LONGEST {
-            return refuse(text, format!("is longer than {} characters", Self::LONGEST));
+        if text.len() > LONGEST_LABEL {
+            return Err(Invalid::new(text, format!("is longer than {LONGEST_LABEL} characters")));
         }
         if !text.bytes().all(allowed) || !text.starts_with(|first: char| first.is_ascii_alphanumeric()) {
-            return refuse(text, "is not a name: letters, digits and `._-+`, the first a letter or digit");
+            let problem = "is not a name: letters, digits and `._-+`, the first a letter or digit";
+            return Err(Invalid::new(text, problem));
         }
-        Ok(Self(text.to_owned()))
+        Ok(text.to_owned())
+    }
+);
+
+impl Label {
+    /// A name that is one: for those in the code.
+    pub(crate) fn sample(text: &str) -> Self {
+        Self(text.to_owned())
     }
 }
 
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The name of a profile, such as `mariadb-deb`; its file is `mariadb-deb.toml` in the folder of the profiles.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ProfileName(String);
-
-impl ProfileName {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ProfileName {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
+checked_text!(
+    /// The name of a profile, such as `mariadb-deb`; its file is `mariadb-deb.toml` in the folder of the profiles.
+    ProfileName,
+    |text| {
         if text.ends_with(".toml") {
-            return refuse(text, "is a file name: name the profile without `.toml`");
+            return Err(Invalid::new(text, "is a file name: name the profile without `.toml`"));
         }
         // Every part begins with a letter or digit, and so is never `..`, `.` or empty.
         if !text.split('/').all(|part| part.parse::<Label>().is_ok()) {
-            return refuse(text, "is not the name of a profile: letters, digits and `._-+`, relative, without `..`");
+            let problem = "is not the name of a profile: letters, digits and `._-+`, relative, without `..`";
+            return Err(Invalid::new(text, problem));
         }
-        Ok(Self(text.to_owned()))
+        Ok(text.to_owned())
     }
-}
+);
 
-impl fmt::Display for ProfileName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+fn refuse<T>(text: &str, problem: impl fmt::Display) -> Result<T, Invalid> {
+    Err(Invalid::new(text, problem))
 }
 
 /// Where a worker finds its master: `ci.example.org:9989`, `192.0.2.7:9989` or `[2001:db8::7]:9989`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MasterAddress {
     /// The name or address of the host.
     pub host: Host,
@@ -119,9 +68,9 @@ pub struct MasterAddress {
 }
 
 impl FromStr for MasterAddress {
-    type Err = Refused;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, Refused> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         const FORM: &str = "is not `host:port`, such as `ci.example.org:9989`";
         let Some((host, port)) = text.rsplit_once(':') else {
             return refuse(text, format!("{FORM}: the port is missing"));
@@ -146,8 +95,7 @@ impl fmt::Display for MasterAddress {
 }
 
 /// An http or https URL without user and password. Its query is shown masked: in a presigned URL it is a secret.
-#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HttpUrl(Url);
 
 impl HttpUrl {
@@ -158,18 +106,18 @@ impl HttpUrl {
 }
 
 impl FromStr for HttpUrl {
-    type Err = Refused;
+    type Err = Invalid;
 
     /// Never quoted in an error, as there may be a secret in it.
-    fn from_str(text: &str) -> Result<Self, Refused> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         let Ok(url) = Url::parse(text) else {
-            return Err(Refused("this is not a URL, such as `https://ci.example.org:7878`".into()));
+            return Err(Invalid::hidden("this is not a URL, such as `https://ci.example.org:7878`"));
         };
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(Refused("this is not an http or https URL".into()));
+            return Err(Invalid::hidden("this is not an http or https URL"));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(Refused("there is a user or password in the URL: leave them out".into()));
+            return Err(Invalid::hidden("there is a user or password in the URL: leave them out"));
         }
         Ok(Self(url))
     }
@@ -192,8 +140,7 @@ impl fmt::Debug for HttpUrl {
 }
 
 /// Whether the build may reach the metadata service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MetadataAccess {
     /// As the image leaves it.
     #[default]
@@ -203,9 +150,9 @@ pub enum MetadataAccess {
 }
 
 impl FromStr for MetadataAccess {
-    type Err = Refused;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, Refused> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         match text {
             "open" => Ok(Self::Open),
             "closed" => Ok(Self::Closed),

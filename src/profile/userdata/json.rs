@@ -10,6 +10,7 @@ use serde_path_to_error::Segment;
 use super::DocumentError;
 use super::shape::Object;
 use crate::suggest::{expected_names, nearest};
+use crate::text::split_advice;
 
 /// Reads the whole text as one `T`.
 pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, DocumentError> {
@@ -47,8 +48,10 @@ fn explain(text: &str, error: serde_path_to_error::Error<serde_json::Error>) -> 
         keys.push(Key::Name(name.to_owned()));
         return locate(text, keys, |path| format!("the key `{path}` is missing"), None);
     }
-    let problem = without_value(&message);
-    locate(text, keys, |path| if path.is_empty() { problem.clone() } else { format!("`{path}`: {problem}") }, None)
+    let (message, advice) = split_advice(&message);
+    let problem = without_value(message);
+    let advice = advice.map(str::to_owned);
+    locate(text, keys, |path| if path.is_empty() { problem.clone() } else { format!("`{path}`: {problem}") }, advice)
 }
 
 fn syntax_error(path: String, cause: &serde_json::Error) -> DocumentError {

@@ -25,7 +25,6 @@
 pub mod bundle;
 pub mod decode;
 pub mod document;
-pub mod duration;
 mod error;
 pub mod field;
 mod json;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use crate::text::{Invalid, read_from_text, write_as_text};
 
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
@@ -12,8 +12,7 @@ const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1
 const LONGEST_DAYS: u64 = 3_650;
 
 /// A whole number of seconds, minutes, hours or days: `90s`, `15m`, `8h`, `2d`. At most ten years.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HumanDuration(Duration);
 
 impl HumanDuration {
@@ -28,27 +27,21 @@ impl HumanDuration {
     }
 }
 
-/// A text that is not a duration.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotADuration {
-    /// It has another form.
-    #[error("`{}` is not a duration: that is a whole number and a unit, such as `90s`, `15m`, `8h` or `2d`", .0.escape_debug())]
-    Form(String),
-    /// It has the form, but nobody can mean it.
-    #[error("`{}` is longer than {LONGEST_DAYS} days", .0.escape_debug())]
-    TooLong(String),
-}
-
 impl FromStr for HumanDuration {
-    type Err = NotADuration;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, NotADuration> {
-        let (number, unit) = split_unit(text).ok_or_else(|| NotADuration::Form(text.to_owned()))?;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let (number, unit) = split_unit(text).ok_or_else(|| {
+            Invalid::new(
+                text,
+                "is not a duration: that is a whole number and a unit, such as `90s`, `15m`, `8h` or `2d`",
+            )
+        })?;
         // All are digits, so that the only way to fail is a number that is too large.
         let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
         match seconds {
             Some(seconds) if seconds <= LONGEST_DAYS * 86_400 => Ok(Self::from_secs(seconds)),
-            _ => Err(NotADuration::TooLong(text.to_owned())),
+            _ => Err(Invalid::new(text, format!("is longer than {LONGEST_DAYS} days"))),
         }
     }
 }
@@ -59,19 +52,8 @@ fn split_unit(text: &str) -> Option<(&str, u64)> {
     digits.then_some((number, unit))
 }
 
-impl TryFrom<String> for HumanDuration {
-    type Error = NotADuration;
-
-    fn try_from(text: String) -> Result<Self, NotADuration> {
-        text.parse()
-    }
-}
-
-impl From<HumanDuration> for String {
-    fn from(duration: HumanDuration) -> Self {
-        duration.to_string()
-    }
-}
+read_from_text!(HumanDuration);
+write_as_text!(HumanDuration);
 
 /// In the largest unit that is exact.
 impl fmt::Display for HumanDuration {
@@ -110,7 +92,7 @@ mod tests {
         for text in ["", "m", "15", "15 m", " 15m", "-1m", "+1m", "1.5h", "15M", "1h30m", "15min", "500ms", "١m", "∞"]
         {
             let error = text.parse::<HumanDuration>().unwrap_err();
-            assert_eq!(error, NotADuration::Form(text.to_owned()));
+            assert!(error.to_string().contains("is not a duration"), "{error}");
             assert!(error.to_string().contains(&format!("`{text}`")), "{error}");
         }
         for text in ["3651d", "99999999999999999999s", "18446744073709551615d"] {
