@@ -106,13 +106,32 @@ fn gunzip(data: &[u8]) -> Result<Vec<u8>, UserDataError> {
 }
 
 fn from_base64(data: &[u8]) -> Result<Option<Vec<u8>>, UserDataError> {
-    let head: Vec<u8> = symbols(data).take(HEAD).collect();
-    if !is_base64_of_interest(&head) {
+    if !is_base64_of_interest(&beginning(data)) {
         return Ok(None);
     }
     let all: Vec<u8> = symbols(data).collect();
     let plain = engine(&all).decode(&all).map_err(|error| UserDataError::Base64(explain(&error)))?;
     Ok(Some(plain))
+}
+
+/// The first symbols that are of more than white space: whole groups of `\n\n\n` and its like are passed over.
+fn beginning(data: &[u8]) -> Vec<u8> {
+    let mut head = Vec::new();
+    for symbol in symbols(data) {
+        head.push(symbol);
+        if head.len() == 4 && is_blank(&head) {
+            head.clear();
+        }
+        if head.len() == HEAD {
+            break;
+        }
+    }
+    head
+}
+
+/// Whether a group of four symbols is base64 of white space.
+fn is_blank(group: &[u8]) -> bool {
+    engine(group).decode(group).is_ok_and(|plain| plain.len() == 3 && plain.trim_ascii().is_empty())
 }
 
 /// Base64 without the line ends and spaces it was wrapped with.

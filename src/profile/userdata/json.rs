@@ -17,7 +17,7 @@ pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, DocumentError> 
     let mut json = serde_json::Deserializer::from_str(text);
     let Object(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| explain(text, error))?;
     // Whatever stands behind the document has no key.
-    json.end().map_err(|error| syntax_error(String::new(), &error))?;
+    json.end().map_err(|error| syntax_error(text, String::new(), &error))?;
     Ok(value)
 }
 
@@ -31,7 +31,7 @@ fn explain(text: &str, error: serde_path_to_error::Error<serde_json::Error>) -> 
     let mut keys: Vec<Key> = error.path().iter().filter_map(Key::from_segment).collect();
     let cause = error.into_inner();
     if !cause.is_data() {
-        return syntax_error(join(&keys), &cause);
+        return syntax_error(text, join(&keys), &cause);
     }
     let message = without_position(&cause);
     // Serde's own words: that is all it tells about the kind of the error. An unknown key is in the path already.
@@ -54,14 +54,20 @@ fn explain(text: &str, error: serde_path_to_error::Error<serde_json::Error>) -> 
     locate(text, keys, |path| if path.is_empty() { problem.clone() } else { format!("`{path}`: {problem}") }, advice)
 }
 
-fn syntax_error(path: String, cause: &serde_json::Error) -> DocumentError {
+/// Serde counts bytes, and has 0 where there is nothing at all.
+fn column(text: &str, cause: &serde_json::Error) -> usize {
+    let line = text.split('\n').nth(cause.line().saturating_sub(1)).unwrap_or_default();
+    let before = line.as_bytes().get(..cause.column()).unwrap_or(line.as_bytes());
+    String::from_utf8_lossy(before).trim_end_matches(char::REPLACEMENT_CHARACTER).chars().count().max(1)
+}
+
+fn syntax_error(text: &str, path: String, cause: &serde_json::Error) -> DocumentError {
     let (problem, help) = if cause.is_eof() {
         ("the JSON ends in the middle".to_owned(), Some("it was cut off: send it again".to_owned()))
     } else {
         (format!("this is not JSON: {}", without_position(cause)), None)
     };
-    // The column is 0 where there is nothing at all.
-    DocumentError { path, problem, line: cause.line(), column: cause.column().max(1), help }
+    DocumentError { path, problem, line: cause.line(), column: column(text, cause), help }
 }
 
 fn without_position(error: &serde_json::Error) -> String {
@@ -113,6 +119,9 @@ fn kind_of_value(found: &str) -> &'static str {
     kinds.into_iter().find_map(|(start, kind)| found.starts_with(start).then_some(kind)).unwrap_or("something else")
 }
 
+/// A name can be as long as a document.
+const LONGEST_SHOWN: usize = 200;
+
 /// One step from the top of the document to a value.
 enum Key {
     Name(String),
@@ -140,7 +149,11 @@ impl Display for Key {
 }
 
 fn join(keys: &[Key]) -> String {
-    keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(".")
+    let path = keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(".");
+    match path.char_indices().nth(LONGEST_SHOWN) {
+        Some((cut, _)) => format!("{}…", &path[..cut]),
+        None => path,
+    }
 }
 
 /// The error with the place of the value. Serde's own position is that of the reader when the error came up, which may

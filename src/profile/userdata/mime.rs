@@ -17,10 +17,19 @@ const MOST_PARTS: usize = 1000;
 
 const MOST_HEADER_BYTES: usize = 64 << 10;
 
-/// Whether the text is a MIME message that can have a part of ours.
+/// Whether the text is a MIME message that can have a part of ours; one whose headers cannot be read may have one.
 pub(super) fn is_message(text: &[u8]) -> bool {
-    let content_type = Entity::open(text).map(|entity| entity.content_type.mimetype);
-    content_type.is_ok_and(|mimetype| mimetype == OURS || mimetype.starts_with("multipart/"))
+    match Entity::open(text) {
+        Ok(Entity { content_type: ParsedContentType { mimetype, .. }, .. }) => {
+            mimetype == OURS || mimetype.starts_with("multipart/")
+        }
+        Err(_) => begins_like_a_message(text) && names_us(text),
+    }
+}
+
+/// A message that is ours says so in its headers, however long they are.
+fn names_us(text: &[u8]) -> bool {
+    text.windows(OURS.len()).any(|window| window.eq_ignore_ascii_case(OURS.as_bytes()))
 }
 
 /// Whether a text, of which only the beginning is known, begins with a header that MIME messages begin with.

@@ -23,6 +23,7 @@ pub(super) const WHOLE: &[(&str, Encoding)] = &[
     ("base64, lines of 3, indented", |data| wrapped(data, 3, "\n  ")),
     ("url-safe base64 without padding", |data| URL_SAFE_NO_PAD.encode(data).into_bytes()),
     ("base64 of gzip", |data| base64(&gzip(data))),
+    ("base64 of much white space first", |data| base64(&[&[b'\n'; 300], data].concat())),
     ("base64 of a byte order mark", |data| base64(&[b"\xef\xbb\xbf", data].concat())),
     ("base64 twice", |data| base64(&wrapped(data, 76, "\n"))),
     ("gzip of base64", |data| gzip(&base64(data))),

@@ -119,6 +119,12 @@ fn what_is_broken_says_how() {
         ("header with a carriage return", multipart(&[b"\rX: y\n\n"]), &["MIME", "unreadable"]),
         ("nested for ever", twenty_nested, &["MIME", "nested more than 8 deep"]),
         ("nothing but parts", multipart(&[b"\nx".as_slice(); 1001]), &["more than 1000 parts"]),
+        (
+            "a long header before ours",
+            [b"MIME-Version: 1.0\nX-Y: ".as_slice(), &vec![b'y'; 70_000], b"\nContent-Type: text/x-loitsut\n\n{}"]
+                .concat(),
+            &["MIME", "longer than 65536"],
+        ),
         ("nothing but headers", multipart(&[&b"X: y\n".repeat(20_000)]), &["header", "longer than 65536"]),
     ]);
 }
