@@ -18,13 +18,16 @@ pub(crate) struct Wish<'a> {
     pub(crate) secret: bool,
 }
 
+/// What one thing is wanted to be, by the how-manieth wish.
+type Wanted<'a> = (usize, String, Wish<'a>);
+
 /// Every conflict between resources that can hold at the same time: those with an equal `when`, or of which one has
 /// none.
 pub(crate) fn between<'a>(wishes: impl Iterator<Item = Wish<'a>>) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     // Two files that differ in content mostly differ in more: said once.
     let mut said: BTreeSet<(String, usize, usize)> = BTreeSet::new();
-    let mut by_thing: BTreeMap<(String, &str), Vec<(usize, String, Wish<'_>)>> = BTreeMap::new();
+    let mut by_thing: BTreeMap<(String, &str), Vec<Wanted<'_>>> = BTreeMap::new();
     for (index, wish) in wishes.enumerate() {
         for claim in wish.resource.claims() {
             let others = by_thing.entry((claim.subject.clone(), claim.aspect)).or_default();

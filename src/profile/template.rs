@@ -117,7 +117,7 @@ impl Engine {
     }
 
     fn expression<'t>(&'t self, text: &'t str) -> Result<Expression<'t, 't>, TemplateError> {
-        check(text, &[0..text.len()])?;
+        check(text, std::slice::from_ref(&(0..text.len())))?;
         Ok(self.environment.compile_expression(text)?)
     }
 }
