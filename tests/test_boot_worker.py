@@ -1,10 +1,11 @@
 """Workers that come up in every way they may, and go wrong in every way they do."""
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from boots import Machine, machine, user_data
+from boots import METADATA, Machine, machine, user_data
 
 WORKER = "loitsut-worker.service"
 
@@ -89,6 +90,8 @@ def test_one_that_is_never_ready_is_a_failure(booted: Machine) -> None:
     failure = booted.boot(worker(STAYS, "ready = { file = '/srv/never', timeout = '1s' }"))["failure"]
     for word in ("not ready within 1 s", "/srv/never", "at work"):
         assert word in words_of(failure)
+    # Nobody watches over it, so it must not take builds either.
+    assert booted.show(WORKER, "ActiveState") == ["inactive"]
 
 
 def test_one_that_crashes_again_and_again_is_a_failure(booted: Machine) -> None:
@@ -136,6 +139,19 @@ def test_an_agent_that_starts_again_leaves_the_worker_alone(booted: Machine, how
     status = booted.status()
     assert (status["state"], status["worker"]["state"]) == ("ready", "ready")
     assert booted.show(WORKER, "MainPID", "InvocationID") == before
+
+
+def test_another_password_starts_the_worker_anew(booted: Machine) -> None:
+    identity = {"master": "master.example.org:9989", "name": "m"}
+    launch = {"id": "the-same", "name": "m", "pool": "tests"}
+    script = "echo at work; exec sleep infinity"
+    layer = f"[worker]\ntype = 'command'\ncommand = ['/bin/sh', '-c', '{script}']\nready.log = 'at work'\n"
+    assert booted.boot(user_data(layer, launch=launch, worker=identity | {"password": "the first"}))["state"] == "ready"
+    before = booted.show(WORKER, "InvocationID")
+    second = base64.b64encode(user_data(layer, launch=launch, worker=identity | {"password": "the second"})).decode()
+    booted.run("sh", "-c", f"echo {second} | base64 -d >{METADATA}/user-data; systemctl restart loitsut.service")
+    booted.wait("LOITSUT_PHASE=watch", times=2)
+    assert booted.show(WORKER, "InvocationID") != before
 
 
 def test_an_agent_that_is_stopped_leaves_the_worker_alone(booted: Machine) -> None:
