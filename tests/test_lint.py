@@ -22,7 +22,7 @@ CHANGES = re.compile(
 
 
 def lint(*paths: Path, under: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*under, DIST / "loitsut", "lint", *paths], capture_output=True, text=True, timeout=30)
+    return subprocess.run([*under, DIST / "loitsut", "lint", *paths], capture_output=True, text=True, timeout=30, cwd="/")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

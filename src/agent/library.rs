@@ -89,7 +89,7 @@ fn read_texts(
             Some(Kind::File) if relative.ends_with(".toml") => {
                 let bytes = host.read(&path)?.unwrap_or_default();
                 let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", path.display()))?;
-                texts.insert(relative, Arc::new(SourceFile { path: path.display().to_string(), text }));
+                texts.insert(relative, Arc::new(SourceFile { path: shown(&path), text }));
             }
             _ => {}
         }
@@ -98,4 +98,11 @@ fn read_texts(
         }
     }
     Ok(())
+}
+
+/// A path as somebody would type it here.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().ok().filter(|here| here != Path::new("/"));
+    let near = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
+    near.unwrap_or_else(|| path.to_owned()).display().to_string()
 }
