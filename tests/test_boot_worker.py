@@ -94,6 +94,11 @@ def test_one_that_is_never_ready_is_a_failure(booted: Machine) -> None:
     assert booted.show(WORKER, "ActiveState") == ["inactive"]
 
 
+def test_a_file_of_an_earlier_life_does_not_make_it_ready(booted: Machine) -> None:
+    keys = "ready = { file = '/etc/hostname', timeout = '1s' }"
+    assert "not ready within 1 s" in words_of(booted.boot(worker(STAYS, keys))["failure"])
+
+
 def test_one_that_crashes_again_and_again_is_a_failure(booted: Machine) -> None:
     keys = "restart = 'on-failure'\nready = { log = 'at work', timeout = '6s' }"
     failure = booted.boot(worker("echo boom; exit 1", keys))["failure"]

@@ -26,6 +26,9 @@ const ENVIRONMENT: &str = "/run/loitsut/worker/environment";
 /// How often conditions without an event are looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// Which run of the worker was seen to be ready.
+const READY: &str = "/run/loitsut/worker/ready";
+
 /// What the worker that runs was started for: the digest of a launch's settings.
 const STARTED_FOR: &str = "/run/loitsut/worker/started-for";
 
@@ -37,7 +40,7 @@ const STARTED_FOR: &str = "/run/loitsut/worker/started-for";
 pub async fn launch(host: &Host, worker: &WorkerUnit, document: Sha256, reporter: &mut Reporter<'_>) -> Result<()> {
     reporter.emit(Event::Worker(WorkerReport { state: WorkerState::Starting, result: None }));
     let launched = match started(host, worker, document).await {
-        Ok(since) => until_ready(host, worker, since).await,
+        Ok(before) => until_ready(host, worker, &before).await,
         Err(error) => Err(error),
     };
     if launched.is_err() {
@@ -52,40 +55,40 @@ pub async fn launch(host: &Host, worker: &WorkerUnit, document: Sha256, reporter
     Ok(())
 }
 
-/// Sees to it that the worker runs for this document; since when it does.
-async fn started(host: &Host, worker: &WorkerUnit, document: Sha256) -> Result<Duration> {
+/// Sees to it that the worker runs for this document; what was there before it did.
+async fn started(host: &Host, worker: &WorkerUnit, document: Sha256) -> Result<Before> {
     let home = PathBuf::from(host.user(worker.user.as_str())?.home);
     let (environment, drop_in) = (unit::environment_file(worker), unit::drop_in(worker, &home, ENVIRONMENT));
     let settings = Sha256::of([document.to_string(), environment.clone(), drop_in.clone()].join("\0").as_bytes());
     let running = Unit::show(host, WORKER).await?;
     let started_for = host.read_text(Path::new(STARTED_FOR))?;
     if running.is_running() && started_for == Some(settings.to_string()) {
-        return Ok(running.started());
+        return Ok(Before { start: running.started(), file: None });
     }
     // Noted last: an agent that is killed in between leaves a worker that the next one starts again.
     host.remove(Path::new(STARTED_FOR))?;
     host.write(Path::new(ENVIRONMENT), environment.as_bytes(), Attributes::PRIVATE)?;
     host.write(Path::new(DROP_IN), drop_in.as_bytes(), Attributes::PUBLIC)?;
     host.run_checked(&Program::new(["systemctl", "daemon-reload"])).await?;
-    let since = journal::now();
+    let before = Before::now(host, worker)?;
     // A crash loop of an earlier launch is not held against this one.
     host.run(&Program::new(["systemctl", "reset-failed", WORKER])).await?;
     let start = Program::new(["systemctl", "restart", WORKER]).timeout(stop_timeout(worker));
     host.run_checked(&start).await.with_context(|| advice(worker))?;
     host.write(Path::new(STARTED_FOR), settings.to_string().as_bytes(), Attributes::PRIVATE)?;
-    Ok(since)
+    Ok(before)
 }
 
-async fn until_ready(host: &Host, worker: &WorkerUnit, since: Duration) -> Result<()> {
+async fn until_ready(host: &Host, worker: &WorkerUnit, before: &Before) -> Result<()> {
     let timeout = worker.ready_timeout.get();
     tokio::select! {
-        ready = ready(host, worker, since) => ready,
+        ready = ready(host, worker, before) => ready,
         ended = ended(host) => {
-            bail!("the worker ended before it was ready: {}\n{}", ended?, last_words(host, since).await);
+            bail!("the worker ended before it was ready: {}\n{}", ended?, last_words(host, before.start).await);
         }
         () = tokio::time::sleep(timeout) => {
             let (limit, condition) = (timeout.as_secs(), condition(worker));
-            bail!("the worker was not ready within {limit} s ({condition})\n{}", last_words(host, since).await);
+            bail!("the worker was not ready within {limit} s ({condition})\n{}", last_words(host, before.start).await);
         }
     }
 }
@@ -103,20 +106,54 @@ fn advice(worker: &WorkerUnit) -> String {
     )
 }
 
-/// Waits until the worker is ready, by what it has done since then.
+/// What must not be taken for the doing of a worker that was started after it.
+pub struct Before {
+    /// Earlier lines of the journal are of earlier lives.
+    start: Duration,
+    /// When the file that says ready was last changed, if an earlier life has left one.
+    file: Option<(i64, i64)>,
+}
+
+impl Before {
+    /// Of a worker that is about to be started.
+    ///
+    /// # Errors
+    /// The file cannot be looked at.
+    pub fn now(host: &Host, worker: &WorkerUnit) -> Result<Self> {
+        let file = match &worker.ready {
+            Some(Ready::File(path)) => host.modified(path.as_path())?,
+            _ => None,
+        };
+        Ok(Self { start: journal::now(), file })
+    }
+}
+
+/// Waits until the worker is ready, and notes that.
 ///
 /// # Errors
 /// That cannot be seen.
-pub async fn ready(host: &Host, worker: &WorkerUnit, since: Duration) -> Result<()> {
+pub async fn ready(host: &Host, worker: &WorkerUnit, before: &Before) -> Result<()> {
+    let invocation = unit::invocation(host, WORKER)?;
+    // The line that said it may be gone from the journal by the time that an agent starts again.
+    if invocation.is_some() && invocation == host.read_text(Path::new(READY))? {
+        return Ok(());
+    }
+    condition_met(host, worker, before).await?;
+    let invocation = unit::invocation(host, WORKER)?.unwrap_or_default();
+    Ok(host.write(Path::new(READY), invocation.as_bytes(), Attributes::PUBLIC)?)
+}
+
+async fn condition_met(host: &Host, worker: &WorkerUnit, before: &Before) -> Result<()> {
     match &worker.ready {
         None => Ok(()),
         Some(Ready::Log(text)) => {
-            let mut lines = Lines::follow(host, WORKER, since)?;
+            let mut lines = Lines::follow(host, WORKER, before.start)?;
             while !lines.next().await?.contains(text) {}
             Ok(())
         }
         Some(Ready::File(path)) => loop {
-            if host.stat_through(path.as_path())?.is_some() {
+            let changed = host.modified(path.as_path())?;
+            if changed.is_some() && changed != before.file {
                 return Ok(());
             }
             tokio::time::sleep(LOOK).await;

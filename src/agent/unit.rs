@@ -18,8 +18,16 @@ use crate::host::process::{self, Program};
 /// It cannot be asked.
 pub fn is_active(host: &Host, name: &str) -> Result<bool> {
     // systemd keeps such a link for every unit as long as it is active (`unit_export_invocation_id` in its source).
+    Ok(invocation(host, name)?.is_some())
+}
+
+/// The id of this run of a unit, if it is active; costs no process.
+///
+/// # Errors
+/// It cannot be asked.
+pub fn invocation(host: &Host, name: &str) -> Result<Option<String>> {
     let link = format!("/run/systemd/units/invocation:{name}");
-    Ok(host.stat(Path::new(&link))?.is_some())
+    Ok(host.link_target(Path::new(&link))?.map(|id| id.display().to_string()))
 }
 
 /// Units that are active. Of those that start no process (timers, sockets, targets) systemd keeps no mark in a file: it

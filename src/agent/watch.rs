@@ -6,8 +6,7 @@ use anyhow::{Result, bail};
 use loitsut_profile::resource::WorkerUnit;
 
 use crate::host::Host;
-use crate::journal;
-use crate::launch::{self, WORKER};
+use crate::launch::{self, Before, WORKER};
 use crate::report::{Event, Reporter, State, WorkerReport, WorkerState};
 use crate::stop;
 use crate::unit::{self, Unit};
@@ -29,7 +28,7 @@ async fn until_its_end(host: &Host, worker: &WorkerUnit, reporter: &mut Reporter
     loop {
         let unit = tokio::select! {
             unit = interrupted(host) => unit?,
-            ready = ready_again(host, worker, coming_up) => {
+            ready = ready_again(host, worker, coming_up.as_ref()) => {
                 ready?;
                 tell(reporter, WorkerState::Ready, None);
                 coming_up = None;
@@ -40,7 +39,7 @@ async fn until_its_end(host: &Host, worker: &WorkerUnit, reporter: &mut Reporter
             return end(&unit, reporter);
         }
         tell(reporter, WorkerState::Restarting, Some(&unit));
-        coming_up = Some(journal::now());
+        coming_up = Some(Before::now(host, worker)?);
         if runs_again(host).await? {
             tell(reporter, WorkerState::Starting, None);
         }
@@ -75,9 +74,9 @@ async fn runs_again(host: &Host) -> Result<bool> {
 }
 
 /// Waits until a worker that was started again is ready; for ever, if none was.
-async fn ready_again(host: &Host, worker: &WorkerUnit, since: Option<Duration>) -> Result<()> {
-    match since {
-        Some(since) => launch::ready(host, worker, since).await,
+async fn ready_again(host: &Host, worker: &WorkerUnit, before: Option<&Before>) -> Result<()> {
+    match before {
+        Some(before) => launch::ready(host, worker, before).await,
         None => std::future::pending().await,
     }
 }

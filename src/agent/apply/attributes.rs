@@ -8,13 +8,13 @@ use crate::host::accounts::AccountError;
 use crate::host::files::{Attributes, Stat};
 
 /// What a resource wants of a file's owner and permissions.
-pub struct Wanted<'a> {
+pub struct WantedAttributes<'a> {
     pub mode: Mode,
     pub owner: &'a UserName,
     pub group: &'a UserName,
 }
 
-impl Wanted<'_> {
+impl WantedAttributes<'_> {
     /// As numbers.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use loitsut_profile::resource::Directory;
 
-use super::attributes::Wanted;
+use super::attributes::WantedAttributes;
 use super::{Context, Converge, Drift};
 use crate::host::files::Kind;
 
@@ -51,6 +51,6 @@ impl Converge for Directory {
     }
 }
 
-fn wanted(directory: &Directory) -> Wanted<'_> {
-    Wanted { mode: directory.mode, owner: &directory.owner, group: &directory.group }
+fn wanted(directory: &Directory) -> WantedAttributes<'_> {
+    WantedAttributes { mode: directory.mode, owner: &directory.owner, group: &directory.group }
 }

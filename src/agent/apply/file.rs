@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use loitsut_profile::resource::{Content, File};
 use similar::TextDiff;
 
-use super::attributes::Wanted;
+use super::attributes::WantedAttributes;
 use super::{Context, Converge, Drift};
 use crate::host::Host;
 use crate::host::files::Kind;
@@ -79,8 +79,8 @@ impl Converge for File {
     }
 }
 
-fn wanted(file: &File) -> Wanted<'_> {
-    Wanted { mode: file.mode, owner: &file.owner, group: &file.group }
+fn wanted(file: &File) -> WantedAttributes<'_> {
+    WantedAttributes { mode: file.mode, owner: &file.owner, group: &file.group }
 }
 
 /// The content found, if it is not the wanted one; empty where it is too large to be shown.

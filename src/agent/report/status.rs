@@ -255,10 +255,8 @@ impl Status {
             Event::Ended(state, failure) => {
                 self.state = *state;
                 self.failure.clone_from(failure);
-                if *state != State::Ready {
-                    self.end_phase(now);
-                    self.end_step(now);
-                }
+                self.end_phase(now);
+                self.end_step(now);
             }
         }
     }
