@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,10 @@ use axum::routing::put;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::notice;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token");
 const TOKEN_TTL: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
@@ -85,14 +90,28 @@ fn document(identity: &Identity) -> Vec<u8> {
 
 struct Service {
     tree: Tree,
+    notices: Option<PathBuf>,
     tokens: Mutex<Tokens>,
 }
 
-/// Answers requests for as long as it is polled.
-pub(crate) async fn serve(listener: tokio::net::TcpListener, tree: Tree) -> Result<()> {
-    let service = Arc::new(Service { tree, tokens: Mutex::default() });
+impl Service {
+    /// What it knows now: notices come later than all else.
+    fn tree(&self) -> Tree {
+        let notices = self.notices.as_deref().map(notice::given).unwrap_or_default();
+        self.tree.clone().into_iter().chain(notices).collect()
+    }
+}
+
+/// Answers requests on all of these, the notices in that directory among the answers, for as long as it is polled.
+pub(crate) async fn serve(listeners: Vec<TcpListener>, tree: Tree, notices: Option<PathBuf>) -> Result<()> {
+    let service = Arc::new(Service { tree, notices, tokens: Mutex::default() });
     let router = Router::new().route("/latest/api/token", put(issue)).fallback(answer).with_state(service);
-    axum::serve(listener, router).await.context("the metadata service ended")
+    let mut services = JoinSet::new();
+    for listener in listeners {
+        services.spawn(axum::serve(listener, router.clone()).into_future());
+    }
+    // None of them ends by itself: the first that does is a failure of all.
+    services.join_next().await.context("it listens nowhere")??.context("the metadata service ended")
 }
 
 /// `PUT /latest/api/token`
@@ -121,7 +140,7 @@ async fn answer(State(service): State<Arc<Service>>, method: Method, uri: Uri, h
     if !service.tokens.lock().unwrap_or_else(PoisonError::into_inner).hold(token) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
-    match look_up(&service.tree, uri.path()) {
+    match look_up(&service.tree(), uri.path()) {
         Some(body) => ([(header::CONTENT_TYPE, "text/plain")], body).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }

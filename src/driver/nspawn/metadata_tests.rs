@@ -1,12 +1,16 @@
 //! The metadata service over real HTTP on loopback.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use super::*;
 
 /// A service with this user-data, and where it listens. It ends with the test's runtime.
 async fn service(user_data: Option<&[u8]>) -> String {
+    service_with_notices(user_data, None).await
+}
+
+async fn service_with_notices(user_data: Option<&[u8]>, notices: Option<PathBuf>) -> String {
     let identity = Identity {
         id: "i-0123456789abcdef0".into(),
         name: "deb-3".into(),
@@ -16,7 +20,7 @@ async fn service(user_data: Option<&[u8]>) -> String {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(serve(listener, tree(&identity, user_data.map(<[u8]>::to_vec))));
+    tokio::spawn(serve(vec![listener], tree(&identity, user_data.map(<[u8]>::to_vec)), notices));
     address
 }
 
@@ -131,4 +135,24 @@ async fn nothing_can_be_changed() {
     let token = token(&address).await;
     assert_eq!(ask(&address, "PUT /latest/user-data", &token).await.0, 405);
     assert_eq!(ask(&address, "GET /latest/api/token", &token).await.0, 405);
+}
+
+#[tokio::test]
+async fn a_notice_is_told_once_it_is_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let address = service_with_notices(None, Some(directory.path().to_owned())).await;
+    let (spot, rebalance) =
+        ("/latest/meta-data/spot/instance-action", "/latest/meta-data/events/recommendations/rebalance");
+    assert_eq!((get(&address, spot).await.0, get(&address, rebalance).await.0), (404, 404));
+
+    notice::Notice::Spot.give(directory.path(), Duration::from_secs(120)).unwrap();
+    let (status, text) = get(&address, spot).await;
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &told["action"]), (200, &json!("terminate")));
+    let end = humantime::parse_rfc3339(told["time"].as_str().unwrap()).unwrap();
+    assert!(end > std::time::SystemTime::now() + Duration::from_secs(60), "{text}");
+    assert_eq!(get(&address, rebalance).await.0, 404);
+
+    notice::Notice::Rebalance.give(directory.path(), Duration::ZERO).unwrap();
+    assert!(get(&address, rebalance).await.1.contains("noticeTime"));
 }

@@ -5,6 +5,7 @@ mod inside;
 mod machine;
 mod metadata;
 mod network;
+mod notice;
 mod protocol;
 mod range;
 mod state;
@@ -15,6 +16,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
@@ -22,6 +24,7 @@ use serde::de::DeserializeOwned;
 
 use metadata::Identity;
 use network::Network;
+use notice::Notice;
 use protocol::{Instance, LaunchId, Listed, Start, Started, Stop, Stopped};
 use state::{Record, Store};
 
@@ -49,6 +52,16 @@ pub(crate) enum Verb {
     Log {
         /// Whose
         launch: LaunchId,
+    },
+    /// Tell a running instance, by its metadata service, that its end is near
+    Notice {
+        /// Which
+        launch: LaunchId,
+        /// What EC2 would tell
+        notice: Notice,
+        /// How long a spot instance has left
+        #[arg(long = "in", value_name = "DURATION", default_value = "2m", value_parser = humantime::parse_duration)]
+        left: Duration,
     },
     /// Serve the metadata of an instance, without an instance
     Metadata(MetadataOptions),
@@ -82,6 +95,7 @@ pub(crate) async fn run(verb: Verb) -> Result<()> {
         Verb::List => answer(&Listed { instances: list(&store()?).await? }),
         Verb::Exec { launch, command } => inside::exec(&running(&store()?, &launch)?, &command).await,
         Verb::Log { launch } => log(&store()?, &launch),
+        Verb::Notice { launch, notice, left } => give(&store()?, &launch, notice, left),
         Verb::Metadata(options) => serve_metadata(options).await,
         Verb::Supervise => supervisor::supervise(&store()?, &request()?).await,
     }
@@ -147,6 +161,11 @@ fn running(store: &Store, launch: &LaunchId) -> Result<Record> {
     Ok(record)
 }
 
+fn give(store: &Store, launch: &LaunchId, notice: Notice, left: Duration) -> Result<()> {
+    let record = running(store, launch)?;
+    notice.give(&store.path(&record.launch).join(notice::DIRECTORY), left)
+}
+
 fn log(store: &Store, launch: &LaunchId) -> Result<()> {
     let path = store.path(launch).join("console.log");
     let mut log = File::open(&path).with_context(|| format!("{}: no console of launch {launch}", path.display()))?;
@@ -161,7 +180,7 @@ async fn serve_metadata(options: MetadataOptions) -> Result<()> {
     let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     writeln!(std::io::stdout(), "http://{}", listener.local_addr()?)?;
     let identity = Identity { id, name, address: Ipv4Addr::LOCALHOST, image: "none".to_owned(), started: state::now() };
-    metadata::serve(listener, metadata::tree(&identity, user_data)).await
+    metadata::serve(vec![listener], metadata::tree(&identity, user_data), None).await
 }
 
 /// The request on standard input.

@@ -3,7 +3,8 @@
 //! ```text
 //!   instance namespace            router namespace                              host
 //!   eth0  10.83.0.3 ──────────── inside   10.83.0.2                            the uplink
-//!         default via 10.83.0.2           169.254.169.254 (metadata service)       │ masquerade
+//!         default via 10.83.0.2           169.254.169.254, fd00:ec2::254           │ masquerade
+//!         route to fd00:ec2::254          (metadata service)                       │
 //!                                outside  10.83.0.2 ──────────── loitsut-1  10.83.0.1
 //!                                         default via 10.83.0.1
 //! ```
@@ -14,12 +15,13 @@
 //!   before the instance exists, and no instance needs a subnet of its own.
 //! - The metadata address is in the router namespace: were it the host's, the host's own look-ups would end there;
 //!   were it the instance's, the build inside would own it.
+//! - IPv6 is there for the metadata service only, as in most of EC2's subnets; not on a host that has none.
 //!
 //! `ip` and `nft` are run as programs: a person can repeat each line by hand, and a netlink library would be larger
 //! than all of this.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -32,6 +34,12 @@ use crate::process::run;
 
 /// Where every cloud's metadata service answers.
 pub(crate) const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+
+/// The same over IPv6, as EC2 has it.
+const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
+/// Where the kernel keeps the settings of IPv6; not there, if it has none.
+const IPV6: &str = "/proc/sys/net/ipv6";
 
 /// The network of one instance.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -68,6 +76,11 @@ impl Network {
     /// The instance, as the host reaches it.
     pub(crate) fn address(&self) -> Ipv4Addr {
         self.nth(2 * u32::from(self.number) + 1)
+    }
+
+    /// The instance, as its metadata service sees it over IPv6.
+    fn address_v6(&self) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd6c, 0x6f69, 0x7473, 0, 0, 0, 0, self.number)
     }
 
     fn nth(&self, n: u32) -> Ipv4Addr {
@@ -117,13 +130,28 @@ impl Network {
         ip(&format!("-n {name} address add {address}/32 peer {router} dev eth0")).await?;
         ip(&format!("-n {name} link set eth0 up")).await?;
         ip(&format!("-n {name} route add default via {router}")).await?;
+        if Path::new(IPV6).exists() {
+            self.create_v6().await?;
+        }
         uplink::open(*address).await
     }
 
-    /// The metadata service's socket. It stays in the router's namespace whoever holds it.
-    pub(crate) fn listen(&self) -> Result<TcpListener> {
-        let address = SocketAddrV4::new(METADATA, 80);
-        self.inside_router(|| TcpListener::bind(address).with_context(|| format!("cannot listen on {address}")))
+    /// The way to the metadata service over IPv6. `nodad`: an address that is still being tried out takes no listener.
+    async fn create_v6(&self) -> Result<()> {
+        let (name, router_name, address) = (&self.name(), &self.router_name(), &self.address_v6());
+        ip(&format!("-n {router_name} address add {METADATA_V6}/128 dev inside nodad")).await?;
+        ip(&format!("-n {router_name} route add {address}/128 dev inside")).await?;
+        ip(&format!("-n {name} address add {address}/128 dev eth0 nodad")).await?;
+        ip(&format!("-n {name} route add {METADATA_V6}/128 dev eth0")).await
+    }
+
+    /// The metadata service's sockets. They stay in the router's namespace whoever holds them.
+    pub(crate) fn listen(&self) -> Result<Vec<TcpListener>> {
+        let v6 = Path::new(IPV6).exists().then_some(IpAddr::V6(METADATA_V6));
+        let listen = |address: IpAddr| {
+            TcpListener::bind((address, 80)).with_context(|| format!("cannot listen on port 80 of {address}"))
+        };
+        self.inside_router(|| [IpAddr::V4(METADATA)].into_iter().chain(v6).map(listen).collect())
     }
 
     /// Removes whatever exists of it. The host's end goes first: it would outlive its namespace while a process is in

@@ -142,8 +142,8 @@ impl Store {
 
     /// Remembers a launch, whole or not at all.
     pub(crate) fn write(&self, record: &Record) -> Result<()> {
-        let directory = self.path(&record.launch);
-        replace(&directory, &serde_json::to_vec_pretty(record)?).with_context(|| directory.display().to_string())
+        let path = self.path(&record.launch).join("instance.json");
+        replace(&path, &serde_json::to_vec_pretty(record)?).with_context(|| path.display().to_string())
     }
 
     /// Every launch that has a record.
@@ -198,14 +198,15 @@ fn whole_file(kind: i32) -> libc::flock {
     libc::flock { l_type: kind as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 }
 }
 
-/// Puts `instance.json` into a directory by rename, so that nobody ever reads half of it.
-fn replace(directory: &Path, content: &[u8]) -> std::io::Result<()> {
+/// Puts a file into its place by rename, so that nobody ever reads half of it; its directory is made if need be.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let directory = path.parent().unwrap_or(path);
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let temporary = directory.join("instance.json.new");
+    let temporary = path.with_extension("new");
     let mut file = File::create(&temporary)?;
     file.write_all(content)?;
     file.sync_all()?;
-    fs::rename(&temporary, directory.join("instance.json"))?;
+    fs::rename(&temporary, path)?;
     File::open(directory)?.sync_all()
 }
 

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::machine::Machine;
 use super::metadata::{self, Identity};
+use super::notice;
 use super::protocol::{Bind, LaunchId, Start};
 use super::state::{Record, Store};
 
@@ -92,8 +93,8 @@ pub(crate) async fn supervise(store: &Store, start: &Start) -> Result<()> {
     let mut record = store.read(&start.launch)?.with_context(|| format!("there is no launch {}", start.launch))?;
     let _life = store.claim(&start.launch)?;
     let machine = Machine::new(store.path(&start.launch), &record);
-    let listener = match make(&machine, start, &record).await {
-        Ok(listener) => listener,
+    let listeners = match make(&machine, start, &record).await {
+        Ok(listeners) => listeners,
         Err(error) => return report(&Report::Failed(format!("{error:#}"))),
     };
     if let Err(error) = report(&Report::Ready) {
@@ -101,10 +102,11 @@ pub(crate) async fn supervise(store: &Store, start: &Start) -> Result<()> {
     }
 
     let tree = metadata::tree(&identity(&record), start.user_data.clone().map(|data| data.0));
-    let console = store.path(&start.launch).join("console.log");
+    let directory = store.path(&start.launch);
+    let (console, notices) = (directory.join("console.log"), directory.join(notice::DIRECTORY));
     let reason = tokio::select! {
         reason = live(&machine, &start.binds, &console, &mut stop) => reason,
-        ended = metadata::serve(listener, tree) => ended.map(|()| "its metadata service ended".to_owned()),
+        ended = metadata::serve(listeners, tree, Some(notices)) => ended.map(|()| "its metadata service ended".to_owned()),
     };
     record.ended = Some(reason.unwrap_or_else(|error| format!("{error:#}")));
     tracing::info!("ended: {}", record.ended.as_deref().unwrap_or_default());
@@ -113,12 +115,14 @@ pub(crate) async fn supervise(store: &Store, start: &Start) -> Result<()> {
     tear_down(store, &record).await
 }
 
-async fn make(machine: &Machine, start: &Start, record: &Record) -> Result<tokio::net::TcpListener> {
+async fn make(machine: &Machine, start: &Start, record: &Record) -> Result<Vec<tokio::net::TcpListener>> {
     record.network.create().await?;
     machine.prepare(start, record)?;
-    let listener = record.network.listen()?;
-    listener.set_nonblocking(true)?;
-    Ok(tokio::net::TcpListener::from_std(listener)?)
+    let listen = |listener: std::net::TcpListener| {
+        listener.set_nonblocking(true)?;
+        Ok(tokio::net::TcpListener::from_std(listener)?)
+    };
+    record.network.listen()?.into_iter().map(listen).collect()
 }
 
 /// Tells `start`, and lets go of its pipe, so that whoever reads what it prints is not kept waiting by us.
