@@ -3,7 +3,7 @@
 use std::fmt;
 
 use anyhow::{Result, bail};
-use loitsut_profile::resource::{Content, File};
+use loitsut_profile::resource::{Content, File, Remote};
 use similar::TextDiff;
 
 use super::attributes::WantedAttributes;
@@ -62,6 +62,12 @@ impl Converge for File {
         Ok((!words.is_empty()).then_some(FileDrift { words, rewrite: found.is_some(), diff }))
     }
 
+    async fn downloads(&self, context: &Context<'_>) -> Result<Vec<Remote>> {
+        let Content::Remote(remote) = &self.content else { return Ok(Vec::new()) };
+        let drift = self.check(context).await?;
+        Ok(drift.filter(|drift| drift.rewrite).map(|_| remote.clone()).into_iter().collect())
+    }
+
     async fn apply(&self, context: &Context<'_>, drift: FileDrift) -> Result<()> {
         let attributes = wanted(self).attributes(context.host)?;
         if !drift.rewrite {
@@ -70,10 +76,7 @@ impl Converge for File {
         let (host, path) = (context.host, self.path.as_path());
         match &self.content {
             Content::Bytes(bytes) => host.write(path, bytes, attributes)?,
-            Content::Url { url, sha256 } => {
-                let downloaded = host.cached(&context.downloads, url.reveal().as_str(), *sha256).await?;
-                host.copy(&downloaded, path, attributes)?;
-            }
+            Content::Remote(remote) => host.copy(&context.downloads.get(remote).await?, path, attributes)?,
         }
         Ok(())
     }
@@ -92,7 +95,7 @@ fn differing_content(file: &File, host: &Host, size: u64) -> Result<Option<Vec<u
             let found = host.read(path)?.unwrap_or_default();
             Ok((found != *wanted).then_some(found))
         }
-        Content::Url { sha256, .. } => Ok((host.digest(path)? != Some(*sha256)).then(Vec::new)),
+        Content::Remote(remote) => Ok((host.digest(path)? != Some(remote.sha256)).then(Vec::new)),
     }
 }
 

@@ -13,10 +13,11 @@ mod user;
 mod venv;
 
 use std::fmt::Display;
+use std::pin::pin;
 
 use anyhow::{Result, bail};
 use loitsut_profile::order::Step;
-use loitsut_profile::resource::Resource;
+use loitsut_profile::resource::{Remote, Resource};
 
 use crate::host::cache::Downloads;
 use crate::host::{Host, plain};
@@ -28,7 +29,7 @@ pub struct Context<'a> {
     /// The machine.
     pub host: &'a Host,
     /// Downloads of this run.
-    downloads: Downloads,
+    downloads: Downloads<'a>,
     /// Speed may be bought with durability: the machine is thrown away after use.
     pub disposable: bool,
     /// What dpkg says is installed.
@@ -45,7 +46,7 @@ impl<'a> Context<'a> {
         Self {
             host,
             disposable,
-            downloads: Downloads::default(),
+            downloads: Downloads::new(host),
             packages: dpkg::Cache::default(),
             units: ActiveUnits::default(),
             lists: apt::Lists::default(),
@@ -68,11 +69,33 @@ impl Drift for String {}
 trait Converge {
     type Drift: Drift;
 
+    /// What [`Converge::apply`] would download as things are now. It is fetched ahead, while earlier steps are applied;
+    /// types that download nothing leave it out.
+    async fn downloads(&self, _context: &Context<'_>) -> Result<Vec<Remote>> {
+        Ok(Vec::new())
+    }
+
     /// Looks, and never touches.
     async fn check(&self, context: &Context<'_>) -> Result<Option<Self::Drift>>;
 
     /// Removes exactly this drift.
     async fn apply(&self, context: &Context<'_>, drift: Self::Drift) -> Result<()>;
+}
+
+/// Calls a function of [`Converge`]'s users with whatever type a resource is of.
+macro_rules! with_each_type {
+    ($resource:expr, $inner:ident => $call:expr) => {
+        match $resource {
+            Resource::Packages($inner) => $call,
+            Resource::File($inner) => $call,
+            Resource::Directory($inner) => $call,
+            Resource::Symlink($inner) => $call,
+            Resource::User($inner) => $call,
+            Resource::Venv($inner) => $call,
+            Resource::Command($inner) => $call,
+            Resource::Service($inner) => $call,
+        }
+    };
 }
 
 /// Looks at every step and touches nothing.
@@ -91,15 +114,16 @@ pub async fn plan(steps: &[Step], context: &Context<'_>, reporter: &mut Reporter
     Ok(())
 }
 
-/// Applies every step in order.
+/// Applies every step in order, and meanwhile fetches for those to come.
 ///
 /// # Errors
 /// The first step that fails.
 pub async fn apply(steps: &[Step], context: &Context<'_>, reporter: &mut Reporter<'_>) -> Result<(), StepFailure> {
+    fetch_ahead(steps, context).await;
     for step in steps {
         let name = StepName::of(step, context.host);
         reporter.emit(Event::StepStarted(&name));
-        match make(&step.resource, context).await {
+        match watched(make(&step.resource, context), context, reporter).await {
             Ok(difference) => reporter.emit(Event::StepDone(&name, Outcome::applied(difference))),
             Err(error) => return Err(StepFailure { step: name, error }),
         }
@@ -107,20 +131,30 @@ pub async fn apply(steps: &[Step], context: &Context<'_>, reporter: &mut Reporte
     Ok(())
 }
 
-/// Calls a function of [`Converge`]'s users with whatever type a resource is of.
-macro_rules! with_each_type {
-    ($resource:expr, $inner:ident => $call:expr) => {
-        match $resource {
-            Resource::Packages($inner) => $call,
-            Resource::File($inner) => $call,
-            Resource::Directory($inner) => $call,
-            Resource::Symlink($inner) => $call,
-            Resource::User($inner) => $call,
-            Resource::Venv($inner) => $call,
-            Resource::Command($inner) => $call,
-            Resource::Service($inner) => $call,
+/// Starts the downloads of all steps that have drift. What cannot be said yet, such as where a later step makes the
+/// parent directory, is fetched when its turn comes.
+async fn fetch_ahead(steps: &[Step], context: &Context<'_>) {
+    for step in steps {
+        match with_each_type!(&step.resource, inner => inner.downloads(context).await) {
+            Ok(remotes) => remotes.iter().for_each(|remote| context.downloads.start(remote)),
+            Err(error) => tracing::debug!("{}: nothing fetched ahead: {error:#}", step.resource.title()),
+        }
+    }
+}
+
+/// Tells how the downloads go while a step is made.
+async fn watched<T>(step: impl Future<Output = T>, context: &Context<'_>, reporter: &mut Reporter<'_>) -> T {
+    let mut step = pin!(step);
+    let done = loop {
+        tokio::select! {
+            done = &mut step => break done,
+            transfers = context.downloads.changed() => reporter.emit(Event::Downloads(&transfers)),
         }
     };
+    if let Some(transfers) = context.downloads.news() {
+        reporter.emit(Event::Downloads(&transfers));
+    }
+    done
 }
 
 async fn look(resource: &Resource, context: &Context<'_>) -> Result<Option<Difference>> {

@@ -227,17 +227,12 @@ impl Host {
         })
     }
 
-    /// Makes a finished file durable and gives it its name, in the same directory.
+    /// Gives a finished file its name; it is for the caller to know that it need not be durable.
     ///
     /// # Errors
     /// It cannot be done.
     pub fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
-        let rename = || -> io::Result<()> {
-            File::open(self.rooted(from))?.sync_all()?;
-            std::fs::rename(self.rooted(from), self.rooted(to))?;
-            File::open(self.rooted(to.parent().unwrap_or(Path::new("/"))))?.sync_all()
-        };
-        rename().map_err(|error| FileError::io("put in place", to, &error))
+        std::fs::rename(self.rooted(from), self.rooted(to)).map_err(|error| FileError::io("put in place", to, &error))
     }
 
     /// Puts a symbolic link in place, atomically.

@@ -5,6 +5,7 @@ mod download;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
+mod part;
 mod retry;
 #[cfg(test)]
 mod tests;
@@ -18,8 +19,8 @@ use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, ClientBuilder, Method, Response, Url};
 use tokio::time::{Instant, timeout_at};
 
-pub(crate) use download::Download;
-pub(crate) use error::{HttpError, Problem};
+pub(crate) use download::{Download, Meter};
+pub(crate) use error::{HttpError, Problem, masked as shown};
 pub(crate) use retry::{GaveUp, Retry, Transient, Tries, Verdict};
 
 use super::dns::{self, Dns};

@@ -12,6 +12,7 @@ pub use print::{Printer, Style, say};
 pub use status::{Failure, Phase, State, Status, WorkerReport, WorkerState};
 
 use crate::host::Host;
+use crate::host::cache::Transfer;
 use crate::host::process::ProcessError;
 
 /// Something that happened.
@@ -29,6 +30,9 @@ pub enum Event<'a> {
     StepStarted(&'a StepName),
     /// A step is done.
     StepDone(&'a StepName, Outcome),
+    /// The downloads of this run have come further: all of them so far, in the order in which they were begun. At most
+    /// five times a second, while a step is applied.
+    Downloads(&'a [Transfer]),
     /// The worker is in another state.
     Worker(WorkerReport),
     /// The end of the boot, good or bad.
@@ -181,7 +185,9 @@ impl<'a> Reporter<'a> {
             // For `systemctl status`; where nobody listens, nothing is lost.
             let _ = sd_notify::notify(&[NotifyState::Status(phase.as_str())]);
         }
+        // Bytes come too often to be written down each time.
         if self.file
+            && !matches!(event, Event::Downloads(_))
             && let Err(error) = self.status.write(self.host)
         {
             tracing::warn!("the status cannot be written: {error}");
@@ -196,7 +202,7 @@ fn log(event: &Event<'_>) {
         Event::Profile { profile, launch } => {
             tracing::info!(loitsut_profile = profile, loitsut_launch = launch.unwrap_or_default(), "profile {profile}");
         }
-        Event::StepStarted(_) => {}
+        Event::StepStarted(_) | Event::Downloads(_) => {}
         Event::StepDone(step, outcome) => {
             let resource = &step.resource;
             let drift = outcome.difference().map(|difference| format!(": {}", difference.line)).unwrap_or_default();

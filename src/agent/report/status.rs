@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Event;
 use crate::host::Host;
+use crate::host::cache::{Ended, Transfer};
 use crate::host::file_error::FileError;
 use crate::host::files::Attributes;
 
@@ -114,6 +115,23 @@ pub struct StepReport {
     pub span: Span,
 }
 
+/// A download, timed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DownloadReport {
+    /// Its URL without what may be secret in it.
+    pub url: String,
+    /// Bytes that are there.
+    pub received: u64,
+    /// Bytes in all; absent where the server does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// `verified` or `failed`; absent while it goes on.
+    pub outcome: Option<Ended>,
+    /// When.
+    #[serde(flatten)]
+    pub span: Span,
+}
+
 /// States of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -198,6 +216,9 @@ pub struct Status {
     pub phases: Vec<PhaseReport>,
     /// Steps so far.
     pub steps: Vec<StepReport>,
+    /// Downloads so far.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub downloads: Vec<DownloadReport>,
     /// The worker, once it is started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerReport>,
@@ -218,6 +239,7 @@ impl Status {
             launch: None,
             phases: Vec::new(),
             steps: Vec::new(),
+            downloads: Vec::new(),
             worker: None,
             failure: None,
         }
@@ -251,12 +273,30 @@ impl Status {
                     step.span.duration = Some(now - step.span.start);
                 }
             }
+            Event::Downloads(transfers) => self.fold_downloads(transfers, now),
             Event::Worker(worker) => self.worker = Some(worker.clone()),
             Event::Ended(state, failure) => {
                 self.state = *state;
                 self.failure.clone_from(failure);
                 self.end_phase(now);
                 self.end_step(now);
+            }
+        }
+    }
+
+    /// They come all together each time, in the same order.
+    fn fold_downloads(&mut self, transfers: &[Transfer], now: u64) {
+        for (index, transfer) in transfers.iter().enumerate() {
+            let known = self.downloads.get(index).map(|known| &known.span);
+            let mut span = known.cloned().unwrap_or(Span { start: now, duration: None });
+            if transfer.ended.is_some() && span.duration.is_none() {
+                span.duration = Some(now - span.start);
+            }
+            let Transfer { url, received, total, ended } = transfer.clone();
+            let report = DownloadReport { url, received, total, outcome: ended, span };
+            match self.downloads.get_mut(index) {
+                Some(known) => *known = report,
+                None => self.downloads.push(report),
             }
         }
     }

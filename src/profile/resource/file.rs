@@ -5,7 +5,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::tree::{TableError, Tables, typed};
-use super::{Claim, Claims};
+use super::{Claim, Claims, Remote};
 use crate::names::{AbsPath, BundlePath, Mode, UserName};
 use crate::sha256::Sha256;
 use crate::userdata::field::HttpUrl;
@@ -33,20 +33,15 @@ pub enum Content {
     /// From the layer or its bundle.
     Bytes(Vec<u8>),
     /// To be downloaded.
-    Url {
-        /// http or https.
-        url: HttpUrl,
-        /// What the download must be.
-        sha256: Sha256,
-    },
+    Remote(Remote),
 }
 
 impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            // Bytes and URL may hold a secret.
+            // They may hold a secret.
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
-            Self::Url { sha256, .. } => write!(f, "a download ({sha256})"),
+            Self::Remote(remote) => remote.fmt(f),
         }
     }
 }
@@ -83,7 +78,7 @@ impl File {
     pub(super) fn claims(&self) -> Vec<Claim> {
         let content = match &self.content {
             Content::Bytes(bytes) => Sha256::of(bytes),
-            Content::Url { sha256, .. } => *sha256,
+            Content::Remote(remote) => remote.sha256,
         };
         Claims::about(format!("path {}", self.path))
             .want("type", "file")
@@ -102,7 +97,7 @@ impl FileTable {
         match (&self.content, &self.source, &self.url, self.sha256) {
             (Some(content), None, None, None) => Ok(Content::Bytes(content.clone().into_bytes())),
             (None, Some(source), None, None) => self.bundled(source, tables),
-            (None, None, Some(url), Some(sha256)) => Ok(Content::Url { url: url.clone(), sha256 }),
+            (None, None, Some(url), Some(sha256)) => Ok(Content::Remote(Remote { url: url.clone(), sha256 })),
             (None, None, Some(_), None) => Err(TableError::about("url", "`url` without `sha256`")
                 .help("add `sha256 = \"…\"`, as `sha256sum` prints it for the file you expect")),
             (None, None, None, _) => {

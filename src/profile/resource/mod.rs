@@ -3,6 +3,7 @@
 mod command;
 mod file;
 mod package;
+mod remote;
 mod service;
 mod tree;
 mod user;
@@ -12,6 +13,7 @@ mod worker;
 pub use command::{Action, Command};
 pub use file::{Content, Directory, File, Symlink};
 pub use package::{Packages, WantedPackage};
+pub use remote::Remote;
 pub use service::Service;
 pub use user::User;
 pub use venv::Venv;

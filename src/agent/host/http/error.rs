@@ -9,9 +9,12 @@ use loitsut_profile::sha256::Sha256;
 use reqwest::{Method, StatusCode, Url};
 use rustls::CertificateError;
 
+/// Nobody can say what in such a URL is secret.
+const UNREADABLE: &str = "(unreadable URL)";
+
 /// A request that did not end as wanted. The URL is shown without what may be secret in it.
 #[derive(Debug, thiserror::Error)]
-#[error("{method} {url}: {problem}")]
+#[error("{method} {url}: {problem}{hint}")]
 pub(crate) struct HttpError {
     /// The request's method.
     pub method: Method,
@@ -19,6 +22,8 @@ pub(crate) struct HttpError {
     pub url: String,
     /// What happened.
     pub problem: Problem,
+    /// What may be behind it, or nothing.
+    hint: &'static str,
 }
 
 /// What happened to a request.
@@ -61,7 +66,22 @@ pub(crate) struct Mismatch {
 
 impl HttpError {
     pub(super) fn new(method: &Method, url: &Url, problem: Problem) -> Self {
-        Self { method: method.clone(), url: masked(url), problem }
+        // The query is what a link is signed by.
+        let hint = match problem {
+            Problem::Status { status: StatusCode::FORBIDDEN, .. } if url.query().is_some() => {
+                " (has a signed link expired?)"
+            }
+            _ => "",
+        };
+        Self { method: method.clone(), url: masked(url), problem, hint }
+    }
+
+    /// A download that failed without an answer to blame.
+    pub(super) fn about(url: &str, problem: Problem) -> Self {
+        match Url::parse(url) {
+            Ok(url) => Self::new(&Method::GET, &url, problem),
+            Err(_) => Self { method: Method::GET, url: UNREADABLE.to_owned(), problem, hint: "" },
+        }
     }
 
     /// The status, if the server gave an answer and that is what is wrong.
@@ -82,13 +102,14 @@ impl HttpError {
 pub(super) fn parse(method: &Method, url: &str) -> Result<Url, HttpError> {
     Url::parse(url).map_err(|error| HttpError {
         method: method.clone(),
-        url: "(unreadable URL)".to_owned(),
+        url: UNREADABLE.to_owned(),
         problem: Problem::Unusable(error.to_string()),
+        hint: "",
     })
 }
 
 /// The URL without user name, password, query and fragment.
-pub(super) fn masked(url: &Url) -> String {
+pub(crate) fn masked(url: &Url) -> String {
     let mut shown = url.clone();
     // These fail for URLs that cannot have a user, which then need no masking.
     let _ = shown.set_username("");
@@ -131,11 +152,14 @@ impl From<reqwest::Error> for Problem {
 
 impl Problem {
     fn from_tls(error: &rustls::Error, cause: String) -> Self {
-        use CertificateError::{NotValidYet, NotValidYetContext};
+        use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
         match error {
             // A machine without a battery starts in the past until its clock is set: that passes, unlike the others.
             rustls::Error::InvalidCertificate(NotValidYet | NotValidYetContext { .. }) => {
                 Self::Connect { cause: format!("{cause}; is this machine's clock right?"), unreachable: false }
+            }
+            rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }) => {
+                Self::Certificate(format!("{cause}; it is old, or this machine's clock is wrong"))
             }
             rustls::Error::InvalidCertificate(_) | rustls::Error::General(_) => Self::Certificate(cause),
             _ => Self::Connect { cause, unreachable: false },

@@ -113,7 +113,8 @@ async fn download(
 }
 
 async fn download_to(to: &std::path::Path, url: &str) -> Result<u64, String> {
-    let wanted = Download { url, sha256: Sha256::of(BODY.as_bytes()), to, limit: 1000 };
+    let meter = Meter::default();
+    let wanted = Download { url, sha256: Sha256::of(BODY.as_bytes()), to, limit: 1000, meter: &meter };
     let retry = Retry {
         total: Duration::from_secs(3),
         each: Duration::from_secs(1),
@@ -160,8 +161,84 @@ async fn an_error_page_is_recognised() {
     let (got, requests, to, _directory) =
         download(move |_, _| Reply::Answer(200, "content-type: text/html\r\n", page.clone())).await;
     let error = got.unwrap_err();
-    assert!(error.contains("got text/html, 36 bytes, starts with \"<!DOCTYPE html>\\n<title>"), "{error}");
+    assert!(error.contains("got text/html, 36 bytes, looks like an HTML page (of a login, or of an error?), starts with \"<!DOCTYPE html>\\n<title>"), "{error}");
     assert_eq!((requests, to.exists()), (1, false));
+}
+
+/// The first three bytes of what is wanted, from an object with this ETag, then the end of the connection.
+fn broken_off() -> Reply {
+    Reply::Raw(b"HTTP/1.1 200 OK\r\netag: \"v1\"\r\ncontent-length: 9\r\n\r\na p".to_vec())
+}
+
+#[tokio::test]
+async fn what_broke_off_is_continued_behind_what_came() {
+    let fake = Fake::start(|head, n| match n {
+        0 => broken_off(),
+        _ if head.contains("range: bytes=3-\r\n") && head.contains("if-range: \"v1\"\r\n") => {
+            Reply::Answer(206, "content-range: bytes 3-8/9\r\n", b"ackage".to_vec())
+        }
+        _ => answer(400, ""),
+    })
+    .await;
+    let directory = tempfile::tempdir().unwrap();
+    let to = directory.path().join("x.part");
+    assert_eq!(download_to(&to, &fake.url("/x")).await, Ok(9));
+    assert_eq!(std::fs::read_to_string(to).unwrap(), BODY);
+    assert_eq!((fake.requests().len(), std::fs::read_dir(directory.path()).unwrap().count()), (2, 1));
+}
+
+#[tokio::test]
+async fn what_another_agent_left_is_continued() {
+    let directory = tempfile::tempdir().unwrap();
+    let to = directory.path().join("x.part");
+    std::fs::write(&to, "a p").unwrap();
+    std::fs::write(to.with_extension("validator"), "\"v1\"").unwrap();
+    let fake = Fake::start(|head, _| {
+        assert!(head.contains("range: bytes=3-\r\n"), "{head}");
+        Reply::Answer(206, "content-range: bytes 3-8/9\r\n", b"ackage".to_vec())
+    })
+    .await;
+    assert_eq!(download_to(&to, &fake.url("/x")).await, Ok(9));
+    // The agent ended before it could give the file its name: nobody is asked again.
+    std::fs::write(to.with_extension("validator"), "\"v1\"").unwrap();
+    assert_eq!(download_to(&to, &fake.url("/x")).await, Ok(9));
+    assert_eq!(fake.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_continued_is_begun_anew() {
+    let changed_or_no_ranges: fn() -> Reply = || answer(200, BODY);
+    let shorter = || Reply::Answer(416, "content-range: bytes */2\r\n", vec![]);
+    let of_another = || Reply::Answer(206, "content-range: bytes 3-8/9\r\n", b"ANOTHER".to_vec());
+    let from_elsewhere = || Reply::Answer(206, "content-range: bytes 0-8/9\r\n", BODY.into());
+    for (second, requests) in [(changed_or_no_ranges, 2), (shorter, 3), (of_another, 3), (from_elsewhere, 3)] {
+        let (got, made, to, _directory) = download(move |_, n| match n {
+            0 => broken_off(),
+            1 => second(),
+            _ => answer(200, BODY),
+        })
+        .await;
+        assert_eq!((got, made), (Ok(9), requests));
+        assert_eq!(std::fs::read_to_string(to).unwrap(), BODY);
+    }
+}
+
+#[tokio::test]
+async fn a_weak_etag_continues_nothing() {
+    let (got, ..) = download(|head, n| match n {
+        0 => Reply::Raw(b"HTTP/1.1 200 OK\r\netag: W/\"v1\"\r\ncontent-length: 9\r\n\r\na p".to_vec()),
+        _ if head.contains("range:") => answer(400, ""),
+        _ => answer(200, BODY),
+    })
+    .await;
+    assert_eq!(got, Ok(9));
+}
+
+#[tokio::test]
+async fn a_signed_link_may_have_expired() {
+    let fake = Fake::start(|_, _| answer(403, "")).await;
+    let error = get(&fake.url("/x?X-Amz-Signature=hunter2")).await.unwrap_err();
+    assert!(error.ends_with("/x?...: answered 403 Forbidden (has a signed link expired?)"), "{error}");
 }
 
 #[tokio::test]
