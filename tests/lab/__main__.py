@@ -4,7 +4,7 @@ import sys
 
 from . import base
 
-STEPS = {"base": base.make}
+STEPS = {"base": lambda: base.make("bookworm")}
 
 
 def main() -> int:

@@ -1,30 +1,30 @@
-"""The base tree: about what a generic Debian 12 cloud image has, and nothing that a profile should bring itself."""
+"""Base trees: about what a generic Debian cloud image has, and nothing that a profile should bring itself."""
 
+import fcntl
 import hashlib
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
-from .paths import BASE, PYTHON_CACHE, PYTHON_CACHE_INSIDE
+from .paths import BASES, PYTHON_CACHE, PYTHON_CACHE_INSIDE
 from .proxy import apt_proxy
 
-SUITE = "bookworm"
 PACKAGES = [
     "ca-certificates", "dbus", "iproute2", "iputils-ping", "kmod", "libpam-systemd", "netbase",
     "procps", "systemd", "systemd-sysv", "tzdata", "udev",
 ]
 
-SOURCES = f"""\
+SOURCES = """\
 Types: deb
 URIs: http://deb.debian.org/debian
-Suites: {SUITE} {SUITE}-updates
+Suites: {suite} {suite}-updates
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
 Types: deb
 URIs: http://deb.debian.org/debian-security
-Suites: {SUITE}-security
+Suites: {suite}-security
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 """
@@ -44,23 +44,27 @@ cache-dir = "{PYTHON_CACHE_INSIDE}/uv"
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
-def make() -> Path:
-    """Make the base tree, unless one of this recipe is there."""
-    recipe = _recipe()
-    stamp = BASE.with_suffix(".recipe")
+def make(suite: str) -> Path:
+    """Make the base tree of a Debian release, unless one of this recipe is there."""
+    base = BASES / suite
+    recipe = _recipe(suite)
+    stamp = base.with_suffix(".recipe")
     PYTHON_CACHE.mkdir(parents=True, exist_ok=True)
-    if BASE.is_dir() and stamp.is_file() and stamp.read_text() == recipe:
-        return BASE
-    fresh = BASE.with_suffix(".new")
-    BASE.parent.mkdir(parents=True, exist_ok=True)
-    for tree in (fresh, BASE):
-        if tree.exists():
-            shutil.rmtree(tree)
-    _bootstrap(fresh)
-    _configure(fresh)
-    fresh.rename(BASE)
-    stamp.write_text(recipe)
-    return BASE
+    BASES.mkdir(parents=True, exist_ok=True)
+    with open(BASES / f"{suite}.lock", "w") as lock:
+        # Two runs at a time would make the same tree.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if base.is_dir() and stamp.is_file() and stamp.read_text() == recipe:
+            return base
+        fresh = base.with_suffix(".new")
+        for tree in (fresh, base):
+            if tree.exists():
+                shutil.rmtree(tree)
+        _bootstrap(suite, fresh)
+        _configure(suite, fresh)
+        fresh.rename(base)
+        stamp.write_text(recipe)
+    return base
 
 
 def private_authorities() -> list[str]:
@@ -71,23 +75,23 @@ def private_authorities() -> list[str]:
     return sorted(pem for normal, pem in found.items() if normal not in public)
 
 
-def _bootstrap(tree: Path) -> None:
+def _bootstrap(suite: str, tree: Path) -> None:
     with apt_proxy() as port:
         command = [
             "mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}",
             f'--aptopt=Acquire::http::Proxy "http://127.0.0.1:{port}"',
-            SUITE, str(tree), "-",
+            suite, str(tree), "-",
         ]
-        subprocess.run(command, input=SOURCES, text=True, check=True)
+        subprocess.run(command, input=SOURCES.format(suite=suite), text=True, check=True)
 
 
-def _configure(tree: Path) -> None:
+def _configure(suite: str, tree: Path) -> None:
     """What mmdebstrap leaves of its own run goes, what the lab's instances need comes."""
     etc = tree / "etc"
     (etc / "apt/apt.conf.d/99mmdebstrap").unlink(missing_ok=True)
     for sources in [etc / "apt/sources.list", *(etc / "apt/sources.list.d").glob("*")]:
         sources.unlink(missing_ok=True)
-    (etc / "apt/sources.list.d/debian.sources").write_text(SOURCES)
+    (etc / "apt/sources.list.d/debian.sources").write_text(SOURCES.format(suite=suite))
     # Empty, not "uninitialized": an image that was never another machine, yet does not run the first-boot wizard.
     (etc / "machine-id").write_text("")
     (etc / "hostname").unlink(missing_ok=True)
@@ -100,8 +104,8 @@ def _configure(tree: Path) -> None:
     subprocess.run(["chroot", str(tree), "update-ca-certificates"], check=True, stdout=subprocess.DEVNULL)
 
 
-def _recipe() -> str:
-    parts = [SUITE, *PACKAGES, SOURCES, PIP_CONF, UV_TOML, *private_authorities(), str(BASE)]
+def _recipe(suite: str) -> str:
+    parts = [suite, *PACKAGES, SOURCES.format(suite=suite), PIP_CONF, UV_TOML, *private_authorities(), str(BASES / suite)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -80,12 +80,14 @@ class Instance:
 
 
 @contextlib.contextmanager
-def instance(launch: str, user_data: bytes, overlays: list[Path], pool: str = "lab") -> Iterator[Instance]:
-    """Start an instance over the base tree and these layers, for as long as the block lasts."""
+def instance(
+    launch: str, user_data: bytes, overlays: list[Path], pool: str = "lab", base: Path = BASE
+) -> Iterator[Instance]:
+    """Start an instance over a base tree and these layers, for as long as the block lasts."""
     request = {
         "launch": launch,
         "pool": pool,
-        "image": str(BASE),
+        "image": str(base),
         "overlays": [str(overlay) for overlay in overlays],
         "user_data": base64.b64encode(user_data).decode(),
         "binds": [{"source": str(PYTHON_CACHE), "target": str(PYTHON_CACHE_INSIDE)}],

@@ -6,7 +6,8 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 DIST = REPO / "dist"
 CACHE = Path(os.environ.get("LOITSUT_CACHE", "/var/cache/loitsut"))
-BASE = CACHE / "base" / "bookworm"
+BASES = CACHE / "base"
+BASE = BASES / "bookworm"  # what instances and trees lie over, unless another one is named
 BAKED = CACHE / "baked"
 VENV = CACHE / "venv"
 APT = CACHE / "apt-cacher-ng"

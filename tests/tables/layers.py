@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from lab.paths import VENV
+from lab.paths import BASE, VENV
 
 from . import repository
 from .tree import tree
@@ -11,9 +11,9 @@ from .tree import tree
 PROXY = "etc/apt/apt.conf.d/01proxy"
 
 
-def debian(layer: Path, apt_port: int) -> Path:
+def debian(layer: Path, apt_port: int, base: Path = BASE) -> Path:
     """Debian's archive through the package proxy, its lists read."""
-    with tree(keep=layer) as made:
+    with tree(base=base, keep=layer) as made:
         made.put(f"/{PROXY}", f'Acquire::http::Proxy "http://127.0.0.1:{apt_port}";\n')
         made.script("apt-get --quiet update")
     return layer

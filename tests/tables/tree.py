@@ -51,9 +51,9 @@ class Tree(System):
 
 
 @contextlib.contextmanager
-def tree(*layers: Path, keep: Path | None = None) -> Iterator[Tree]:
-    """Lay these over the base tree, the last on top; changes are lost, unless a directory is named to keep them."""
-    lower = ":".join(str(layer) for layer in [*reversed(layers), BASE])
+def tree(*layers: Path, base: Path = BASE, keep: Path | None = None) -> Iterator[Tree]:
+    """Lay these over a base tree, the last on top; changes are lost, unless a directory is named to keep them."""
+    lower = ":".join(str(layer) for layer in [*reversed(layers), base])
     with tempfile.TemporaryDirectory() as place:
         holder = subprocess.Popen(
             ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-euc", HOLD, "hold",
