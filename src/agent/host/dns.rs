@@ -50,7 +50,7 @@ pub(crate) fn is_link_local(address: IpAddr) -> bool {
 type Current = (Vec<u8>, TokioResolver);
 
 /// The resolver of the agent's HTTP clients.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Dns {
     etc: PathBuf,
     port: u16,

@@ -1,6 +1,7 @@
-//! HTTP: one client for the metadata service and one for everything else. Every wait has a deadline, every body a limit.
+//! HTTP: one client for everything but the metadata service, which has [`Direct`]. Every wait has a deadline, every body a limit.
 #![allow(clippy::disallowed_methods)]
 
+mod direct;
 mod download;
 mod error;
 #[cfg(test)]
@@ -14,11 +15,12 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_LENGTH, RETRY_AFTER};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, ClientBuilder, Method, Response, Url};
 use tokio::time::{Instant, timeout_at};
 
+pub(crate) use direct::Direct;
 pub(crate) use download::{Download, Meter};
 pub(crate) use error::{HttpError, Problem, masked as shown};
 pub(crate) use retry::{GaveUp, Retry, Transient, Tries, Verdict};
@@ -26,7 +28,8 @@ pub(crate) use retry::{GaveUp, Retry, Transient, Tries, Verdict};
 use super::dns::{self, Dns};
 use super::tls;
 
-const USER_AGENT: &str = concat!("loitsut/", env!("CARGO_PKG_VERSION"));
+/// What the agent calls itself.
+const NAME: &str = concat!("loitsut/", env!("CARGO_PKG_VERSION"));
 
 /// Long enough for a name server that is asked twice, and for a SYN that is lost twice.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -61,13 +64,7 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    /// For the metadata service: it is on this link, so a proxy would ask its own, and no redirect can be right.
-    pub(crate) fn metadata() -> Result<Self, SetupError> {
-        let client = builder(Dns::system())?.no_proxy().redirect(Policy::none());
-        Self::build(client)
-    }
-
-    /// For everything else: by the proxy that the environment names, with a few redirects, never to the metadata
+    /// For everything but the metadata service: by the proxy that the environment names, with a few redirects, never to the metadata
     /// service.
     pub(crate) fn web() -> Result<Self, SetupError> {
         let client = builder(Dns::system().without_link_local())?;
@@ -82,13 +79,6 @@ impl Http {
     /// The body that `url` answers a GET with; any status that is not a success is an error.
     pub(crate) async fn get(&self, url: &str, headers: Headers<'_>, limits: Limits) -> Result<Vec<u8>, HttpError> {
         self.exchange(Method::GET, url, headers, limits).await
-    }
-
-    /// The body that `url` answers an empty PUT with; any status that is not a success is an error.
-    pub(crate) async fn put(&self, url: &str, headers: Headers<'_>, limits: Limits) -> Result<Vec<u8>, HttpError> {
-        // hyper leaves the length of nothing out, and some servers answer 411 then.
-        let headers = [&[(CONTENT_LENGTH.as_str(), "0")], headers].concat();
-        self.exchange(Method::PUT, url, &headers, limits).await
     }
 
     async fn exchange(
@@ -124,7 +114,7 @@ impl Http {
 fn builder(dns: Dns) -> Result<ClientBuilder, SetupError> {
     let tls = tls::client_config().map_err(|error| SetupError(error.to_string()))?;
     Ok(Client::builder()
-        .user_agent(USER_AGENT)
+        .user_agent(NAME)
         .tls_backend_preconfigured(tls)
         .dns_resolver(dns)
         .referer(false) // a URL may carry a signature that is nobody else's business
@@ -177,7 +167,7 @@ impl Target {
     fn check(&self, response: &Response) -> Result<(), HttpError> {
         let status = response.status();
         if !status.is_success() {
-            let retry_after = retry_after(response);
+            let retry_after = retry_after(response.headers());
             return Err(self.error(Problem::Status { status, retry_after }));
         }
         self.check_length(response.content_length().unwrap_or(0))
@@ -215,7 +205,7 @@ impl Answer {
 }
 
 /// Only seconds are understood: a date would be compared with a clock that may be years off at boot.
-fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?;
     seconds.trim().parse().ok().map(Duration::from_secs)
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::host::Host;
 use crate::host::file_error::FileError;
-use crate::host::http::{GaveUp, HttpError, SetupError};
+use crate::host::http::{GaveUp, HttpError};
 
 pub(crate) use service::Service;
 
@@ -81,8 +81,6 @@ pub(crate) enum MetadataError {
     NotToken { url: String, found: String },
     #[error("could not ask the metadata service: {cause}{advice}")]
     Unanswered { cause: Box<GaveUp<HttpError>>, advice: &'static str },
-    #[error(transparent)]
-    Setup(#[from] SetupError),
 }
 
 /// Where metadata comes from.
@@ -118,11 +116,11 @@ impl Source {
         // The SDKs take an empty value for none.
         let variable = |name| environment(name).filter(|value| !value.is_empty());
         if let Some(url) = variable(Self::ENDPOINT) {
-            return Ok(Self::Service(Service::new(vec![endpoint(&url)?])?));
+            return Ok(Self::Service(Service::new(vec![endpoint(&url)?])));
         }
         platform::require_ec2(host)?;
         let endpoints = by_mode(variable(Self::MODE).as_deref())?;
-        Ok(Self::Service(Service::new(endpoints)?))
+        Ok(Self::Service(Service::new(endpoints)))
     }
 
     /// Learns everything, with one time limit for all of it.
@@ -153,7 +151,7 @@ fn endpoint(url: &str) -> Result<String, MetadataError> {
     let wrong = |problem: String| MetadataError::Variable { variable: Source::ENDPOINT, problem };
     let parsed = reqwest::Url::parse(url).map_err(|error| wrong(format!("not a URL: {error}")))?;
     let is_base = parsed.query().is_none() && parsed.fragment().is_none();
-    if !matches!(parsed.scheme(), "http" | "https") || !is_base {
+    if parsed.scheme() != "http" || !is_base {
         return Err(wrong("wanted is a URL such as http://169.254.169.254".to_owned()));
     }
     Ok(url.trim_end_matches('/').to_owned())

@@ -7,7 +7,7 @@ use loitsut_profile::secret::Secret;
 use tokio::time::Instant;
 
 use super::{Identity, LIMIT, Metadata, MetadataError};
-use crate::host::http::{GaveUp, Http, HttpError, Limits, Problem, Retry, Transient, Tries, Verdict};
+use crate::host::http::{Direct, GaveUp, HttpError, Limits, Problem, Retry, Transient, Tries, Verdict};
 
 const TOKEN: &str = "/latest/api/token";
 const USER_DATA: &str = "/latest/user-data";
@@ -34,7 +34,7 @@ const PATIENCE: Retry = Retry {
 /// A metadata service.
 #[derive(Debug)]
 pub(crate) struct Service {
-    http: Http,
+    http: Direct,
     endpoints: Vec<String>,
     retry: Retry,
     session: Mutex<Session>,
@@ -49,13 +49,13 @@ struct Session {
 
 impl Service {
     /// The service at any of these base URLs, the likeliest first.
-    pub(crate) fn new(endpoints: Vec<String>) -> Result<Self, MetadataError> {
+    pub(crate) fn new(endpoints: Vec<String>) -> Self {
         Self::with_patience(endpoints, PATIENCE)
     }
 
     /// As [`Service::new`], with another patience.
-    pub(crate) fn with_patience(endpoints: Vec<String>, retry: Retry) -> Result<Self, MetadataError> {
-        Ok(Self { http: Http::metadata()?, endpoints, retry, session: Mutex::default() })
+    pub(crate) fn with_patience(endpoints: Vec<String>, retry: Retry) -> Self {
+        Self { http: Direct::new(), endpoints, retry, session: Mutex::default() }
     }
 
     /// User-data and identity; with the token three requests.

@@ -38,7 +38,7 @@ fn decent(head: &str) -> Reply {
 }
 
 fn service(fake: &Fake) -> Service {
-    Service::with_patience(vec![fake.url("")], impatient()).unwrap()
+    Service::with_patience(vec![fake.url("")], impatient())
 }
 
 /// Fetches from a service that answers as `reply` says.
@@ -122,7 +122,7 @@ async fn a_service_that_refuses_at_first_is_waited_for() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let endpoint = format!("http://{}", socket.local_addr().unwrap());
-    let service = Service::with_patience(vec![endpoint], impatient()).unwrap();
+    let service = Service::with_patience(vec![endpoint], impatient());
     let appears = async {
         tokio::time::sleep(Duration::from_millis(100)).await; // the fault
         Fake::listen(socket.listen(8).unwrap(), |head, _| decent(head))
@@ -137,7 +137,7 @@ async fn a_service_that_always_refuses_is_given_up() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         format!("http://{}", listener.local_addr().unwrap())
     };
-    let service = Service::with_patience(vec![endpoint], impatient()).unwrap();
+    let service = Service::with_patience(vec![endpoint], impatient());
     let fetched = service.fetch().await.map_err(|error| error.to_string());
     assert_fails(fetched, &["PUT http://127.0.0.1:", "Connection refused", "given up after", "tries in"]);
 }
@@ -268,7 +268,7 @@ async fn the_second_endpoint_is_asked_when_there_is_no_way_to_the_first() {
     let fake = Fake::start(|head, _| decent(head)).await;
     let silent = Fake::start(|_, _| Reply::Hang).await;
     let endpoints = vec![silent.url(""), fake.url("")];
-    let fetched = Service::with_patience(endpoints, impatient()).unwrap().fetch().await;
+    let fetched = Service::with_patience(endpoints, impatient()).fetch().await;
     assert_fetched(fetched.map_err(|error| error.to_string()));
     assert_eq!((silent.requests().len(), fake.requests().len()), (1, 3));
 }
@@ -328,7 +328,12 @@ async fn an_endpoint_skips_platform_detection_with_or_without_a_slash() {
 
 #[test]
 fn a_bad_endpoint_is_named() {
-    for (url, part) in [("169.254.169.254", "not a URL"), ("ftp://x", "such as"), ("http://x/?y=1", "such as")] {
+    for (url, part) in [
+        ("169.254.169.254", "not a URL"),
+        ("ftp://x", "such as"),
+        ("https://x", "such as"),
+        ("http://x/?y=1", "such as"),
+    ] {
         let environment = |name: &str| (name == Source::ENDPOINT).then(|| url.to_owned());
         let error = Source::detect_by(&nowhere(), None, environment).unwrap_err().to_string();
         assert!(error.contains(Source::ENDPOINT) && error.contains(part), "{error}");

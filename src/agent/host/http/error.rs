@@ -121,6 +121,18 @@ pub(crate) fn masked(url: &Url) -> String {
     shown.into()
 }
 
+impl From<io::Error> for Problem {
+    /// Of a connection that was not made.
+    fn from(error: io::Error) -> Self {
+        let unreachable = is_unreachable(error.kind());
+        Self::Connect { cause: error.to_string(), unreachable }
+    }
+}
+
+fn is_unreachable(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable)
+}
+
 impl Problem {
     pub(super) fn time_out(after: Duration) -> Self {
         Self::TimeOut(format!("no complete answer within {after:.1?}"))
@@ -140,8 +152,7 @@ impl From<reqwest::Error> for Problem {
             Self::Redirect(cause)
         } else if error.is_connect() || error.is_dns() {
             let kind = find::<io::Error>(&error).map(io::Error::kind);
-            let unreachable = matches!(kind, Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable));
-            Self::Connect { cause, unreachable }
+            Self::Connect { cause, unreachable: kind.is_some_and(is_unreachable) }
         } else if error.is_builder() {
             Self::Unusable(cause)
         } else {
@@ -182,6 +193,11 @@ fn root_causes(error: &reqwest::Error) -> String {
         true => error.to_string(),
         false => texts.join(": "),
     }
+}
+
+/// An error and its causes, in one line.
+pub(super) fn chained(error: &(dyn Error + 'static)) -> String {
+    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
