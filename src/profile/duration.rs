@@ -13,7 +13,8 @@ const LONGEST_DAYS: u64 = 3_650;
 
 /// A whole number of seconds, minutes, hours or days: `90s`, `15m`, `8h`, `2d`. At most ten years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HumanDuration(Duration);
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Duration"))]
+pub struct HumanDuration(#[cfg_attr(feature = "schema", schemars(with = "String"))] Duration);
 
 impl HumanDuration {
     /// The duration, for clocks and timers.

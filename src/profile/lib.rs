@@ -17,6 +17,8 @@ pub mod param;
 mod render;
 pub mod resolve;
 pub mod resource;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod scope;
 pub mod secret;
 pub mod sha256;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use crate::text::{Invalid, checked_text, read_from_text};
+use crate::text::{Invalid, checked_text, read_from_text, write_as_text};
 
 checked_text!(
     /// An absolute path without `..`, not `/` itself; repeated and trailing slashes are dropped.
@@ -120,7 +120,8 @@ fn clean_path(text: &str) -> Result<String, Invalid> {
 
 /// Permission bits of a file, written as in chmod(1): "0644".
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Mode(pub u32);
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Mode(#[cfg_attr(feature = "schema", schemars(with = "String"))] pub u32);
 
 impl FromStr for Mode {
     type Err = Invalid;
@@ -137,6 +138,7 @@ impl FromStr for Mode {
 }
 
 read_from_text!(Mode);
+write_as_text!(Mode);
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -152,6 +154,7 @@ impl fmt::Debug for Mode {
 
 /// A package, optionally pinned: `name` or `name=version`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(from = "String", into = "String"))]
 pub struct PackageSpec {
     /// The name, with `:arch` if it was given.
     pub name: String,

@@ -11,6 +11,7 @@ use crate::source::Place;
 
 /// The type of a parameter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ParamType {
     /// Text; what a parameter is unless it says otherwise.
@@ -37,6 +38,7 @@ impl fmt::Display for ParamType {
 
 /// The value of a parameter. In JSON and in TOML it stands as itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "expected a string, an integer, a boolean or a list of strings")]
 pub enum ParamValue {
     /// Text.
@@ -110,11 +112,13 @@ impl fmt::Display for ParamValue {
 
 /// `[params.NAME]` of a layer, as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Declaration {
     /// What it is for.
     pub description: Option<String>,
     /// Its value when nobody gives one.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<ParamValue>"))]
     pub default: Option<Spanned<ParamValue>>,
     /// Its type; a default tells it too.
     #[serde(rename = "type")]

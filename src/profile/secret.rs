@@ -10,6 +10,7 @@ pub const MASK: &str = "***";
 /// A text that is shown as [`MASK`] by `Debug`, `Display` and `Serialize`, so that no log line, error or report can
 /// carry it by accident. Whoever needs it says [`Secret::reveal`], which is easy to search for.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Secret(String);
 

@@ -9,7 +9,8 @@ use crate::text::{Invalid, read_from_text, write_as_text};
 
 /// A SHA-256 digest. Read from 64 hexadecimal digits of either case, written in lower case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Sha256([u8; 32]);
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Sha256(#[cfg_attr(feature = "schema", schemars(with = "String"))] [u8; 32]);
 
 impl Sha256 {
     /// The digest of `bytes`.

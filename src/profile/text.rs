@@ -116,6 +116,7 @@ macro_rules! checked_text {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub struct $name(String);
 
         impl $name {
@@ -134,6 +135,7 @@ macro_rules! checked_text {
         }
 
         $crate::text::read_from_text!($name);
+        $crate::text::write_as_text!($name);
 
         /// Lets maps be asked by the text.
         impl std::borrow::Borrow<str> for $name {

@@ -46,28 +46,46 @@ pub(crate) struct Entry<'l> {
     pub(crate) table: Spanned<DeTable<'l>>,
 }
 
+/// A profile: what an instance is to become.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Profile"))]
 #[serde(deny_unknown_fields)]
-struct ProfileTable {
+pub(crate) struct ProfileTable {
+    /// For people.
     #[serde(rename = "description")]
     _description: Option<String>,
+    /// What it is made of: each layer with what it requires first, otherwise as written.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<LayerName>"))]
     layers: Vec<Spanned<LayerName>>,
+    /// Values for the parameters of its layers.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, ParamValue>"))]
     params: BTreeMap<String, Spanned<ParamValue>>,
 }
 
+/// A layer: one reusable part of profiles.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Layer"))]
 #[serde(deny_unknown_fields)]
-struct LayerTable {
+pub(crate) struct LayerTable {
+    /// For people.
     #[serde(rename = "description")]
     _description: Option<String>,
+    /// Layers that are pulled in, and applied before this one.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<LayerName>"))]
     requires: Vec<Spanned<LayerName>>,
+    /// The parameters that it declares, by name: a-z, 0-9 and `_`.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, Declaration>"))]
     params: BTreeMap<String, Spanned<Declaration>>,
+    /// What it wants, each of a `type`.
     #[serde(rename = "resource")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<crate::schema::AnyResource>>"))]
     _resource: Option<IgnoredAny>,
+    /// The build agent; at most one layer of a profile has it.
     #[serde(rename = "worker")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::schema::AnyWorker>"))]
     _worker: Option<IgnoredAny>,
 }
 

@@ -3,6 +3,7 @@
 mod analyze;
 mod converge;
 mod lint;
+mod schema;
 mod status;
 mod userdata;
 
@@ -62,6 +63,11 @@ enum Command {
     /// Tell where the time of the boot went
     #[command(subcommand)]
     Analyze(Analyze),
+    /// Print the JSON Schema (draft-07) of a kind of file, for editors
+    Schema {
+        /// Of what
+        of: schema::Of,
+    },
     /// Work with user-data
     #[command(subcommand)]
     Userdata(Userdata),
@@ -138,6 +144,7 @@ impl Cli {
             Command::Lint { paths } => lint::lint(&paths),
             Command::Status { wait, json } => status::status(wait, json).await,
             Command::Analyze(Analyze::Blame { json }) => analyze::blame(json),
+            Command::Schema { of } => schema::schema(of),
             Command::Userdata(Userdata::Decode { file, reveal }) => userdata::decode(file.as_deref(), reveal),
         }
     }

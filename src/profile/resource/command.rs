@@ -45,18 +45,34 @@ impl std::fmt::Debug for Command {
     }
 }
 
+/// A program to run: once, and that is remembered, or as long as its guard (`creates`, `unless`) says so.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct CommandTable {
+pub(super) struct CommandTable {
+    /// A program and its arguments, without a shell. Give this or `script`.
     command: Option<Vec<String>>,
+    /// A script, taken as it stands: run by the interpreter of its `#!` line, else by `/bin/sh -eu`. It gets each
+    /// parameter in reach as `LOITSUT_PARAM_<NAME>`, a secret one only if it names it.
     script: Option<String>,
+    /// Done when this path exists.
     creates: Option<AbsPath>,
+    /// Done when this program succeeds.
     unless: Option<Vec<String>>,
+    /// Who runs it; root unless said.
     user: Option<UserName>,
+    /// Where it runs; `/` unless said.
     directory: Option<AbsPath>,
+    /// What its environment has beside the standard one.
     #[serde(default)]
     environment: BTreeMap<String, String>,
-    timeout: Option<HumanDuration>,
+    /// How long it may take.
+    #[serde(default = "an_hour")]
+    timeout: HumanDuration,
+}
+
+fn an_hour() -> HumanDuration {
+    HumanDuration::from_secs(3600)
 }
 
 impl Command {
@@ -79,7 +95,7 @@ impl Command {
             user: table.user,
             directory: table.directory,
             environment: table.environment,
-            timeout: table.timeout.unwrap_or(HumanDuration::from_secs(3600)),
+            timeout: table.timeout,
         })
     }
 

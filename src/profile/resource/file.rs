@@ -46,20 +46,45 @@ impl std::fmt::Debug for Content {
     }
 }
 
+/// A regular file. A symbolic link in its place is replaced; a directory, fifo or device is an error. Changes are whole
+/// or not at all.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct FileTable {
+pub(super) struct FileTable {
+    /// Where. Missing parent directories are made.
     path: AbsPath,
+    /// Its text. Give this, `source`, or `url` with `sha256`.
     content: Option<String>,
+    /// A bundled file, taken as it stands.
     source: Option<BundlePath>,
+    /// `source` is a template.
     #[serde(default)]
     template: bool,
+    /// A download.
     url: Option<HttpUrl>,
+    /// What the download must be.
     sha256: Option<Sha256>,
-    mode: Option<Mode>,
-    owner: Option<UserName>,
-    group: Option<UserName>,
-    replace: Option<bool>,
+    /// Permission bits; "0600" unless said where there is a secret in the file.
+    #[serde(default = "file_mode")]
+    mode: Mode,
+    /// Owner.
+    #[serde(default = "UserName::root")]
+    owner: UserName,
+    /// Group.
+    #[serde(default = "UserName::root")]
+    group: UserName,
+    /// Whether a file that is there already is replaced.
+    #[serde(default = "yes")]
+    replace: bool,
+}
+
+fn file_mode() -> Mode {
+    Mode(0o644)
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl File {
@@ -68,10 +93,10 @@ impl File {
         Ok(Self {
             content: table.content(tables)?,
             path: table.path,
-            mode: table.mode.unwrap_or(Mode(0o644)),
-            owner: table.owner.unwrap_or_else(UserName::root),
-            group: table.group.unwrap_or_else(UserName::root),
-            replace: table.replace.unwrap_or(true),
+            mode: table.mode,
+            owner: table.owner,
+            group: table.group,
+            replace: table.replace,
         })
     }
 
@@ -118,6 +143,7 @@ impl FileTable {
 
 /// A directory; what is in it is left alone.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Directory {
     /// Where.
@@ -149,6 +175,7 @@ impl Directory {
 
 /// A symbolic link.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Symlink {
     /// Where.

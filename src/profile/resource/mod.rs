@@ -4,6 +4,8 @@ mod command;
 mod file;
 mod package;
 mod remote;
+#[cfg(feature = "schema")]
+pub(crate) mod schema;
 mod service;
 mod tree;
 mod user;

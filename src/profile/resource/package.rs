@@ -36,14 +36,18 @@ pub struct WantedPackage {
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize), schemars(inline))]
 #[serde(rename_all = "lowercase")]
 enum State {
+    /// Installed.
     #[default]
     Present,
+    /// Removed.
     Absent,
 }
 
 /// `optional = true` for all names of the resource, or the names that are.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(untagged))]
 enum Optional {
     All(bool),
     These(Vec<PackageSpec>),
@@ -73,22 +77,36 @@ impl<'de> Visitor<'de> for OptionalVisitor {
     }
 }
 
+/// Packages of the distribution. A virtual name is satisfied by an installed provider.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct PackagesTable {
+pub(super) struct PackagesTable {
+    /// Names for Debian's family. No list for the family of the machine is an error; `[]` means none.
     apt: Option<Vec<PackageSpec>>,
+    /// Names for Red Hat's family.
     dnf: Option<Vec<PackageSpec>>,
+    /// Whether they are to be there or to be gone.
     #[serde(default)]
     state: State,
+    /// `true` for all names of the resource, or a list of names that are wanted too: skipped, and reported, where neither
+    /// the package nor a provider of it exists.
     optional: Option<Optional>,
+    /// Also what they recommend.
     #[serde(default)]
     recommends: bool,
+    /// Kept at their version when others are upgraded.
     #[serde(default)]
     hold: bool,
+    /// Not supported yet.
     #[serde(default)]
     upgrade: bool,
+    /// Not supported yet.
     build_dep: Option<String>,
+    /// Not supported yet.
     architectures: Option<Vec<String>>,
+    /// Not supported yet.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     files: Option<Vec<toml::Table>>,
 }
 

@@ -10,6 +10,7 @@ use crate::names::{AbsPath, UnitName};
 
 /// A systemd unit; what is not said is left as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Service {
     /// Which.

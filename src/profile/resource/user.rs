@@ -10,6 +10,7 @@ use crate::names::{AbsPath, NewUserName, UserName};
 
 /// A user, with a group of its own name and a home directory.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct User {
     /// Login name.

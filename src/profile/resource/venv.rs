@@ -32,6 +32,7 @@ impl std::fmt::Debug for Venv {
     }
 }
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(untagged))]
 enum Requirements {
     Bundled(BundlePath),
     Listed(Vec<String>),
@@ -61,12 +62,23 @@ impl<'de> Visitor<'de> for RequirementsVisitor {
     }
 }
 
+/// A Python virtual environment with exactly these requirements. Made by uv where it is installed, else by pip; one that
+/// differs, or was left half made, is made again from scratch.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct VenvTable {
+pub(super) struct VenvTable {
+    /// Where.
     path: AbsPath,
+    /// A list of requirements, or the path of a bundled requirements file, with hashes or without.
     requirements: Requirements,
-    python: Option<String>,
+    /// The interpreter that it is made with: a name or a path.
+    #[serde(default = "python3")]
+    python: String,
+}
+
+fn python3() -> String {
+    "python3".into()
 }
 
 impl Venv {
@@ -76,7 +88,7 @@ impl Venv {
             Requirements::Bundled(path) => tables.bundled_text("requirements", path)?,
             Requirements::Listed(list) => listed(list)?,
         };
-        let python = table.python.unwrap_or_else(|| "python3".into());
+        let python = table.python;
         if python.starts_with('-') || python.is_empty() || python.chars().any(char::is_whitespace) {
             return Err(TableError::value("python", format!("`{python}` is not the name or path of an interpreter")));
         }

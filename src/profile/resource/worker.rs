@@ -56,6 +56,7 @@ pub enum Ready {
 
 /// When systemd starts the worker again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema, serde::Serialize), schemars(inline))]
 #[serde(rename_all = "kebab-case")]
 pub enum Restart {
     /// Never.
@@ -78,37 +79,69 @@ impl Restart {
     }
 }
 
+/// The build agent, run as `loitsut-worker.service`.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct WorkerTable {
+pub(super) struct WorkerTable {
+    /// Program, by its absolute path, and arguments.
     command: Vec<String>,
-    user: Option<UserName>,
+    /// Who runs it.
+    #[serde(default = "UserName::root")]
+    user: UserName,
+    /// Where it runs; the user's home unless said.
     directory: Option<AbsPath>,
+    /// What its environment has beside HOME, USER, LOGNAME, SHELL, PATH and LANG.
     #[serde(default)]
     environment: BTreeMap<String, String>,
+    /// When it counts as ready: one of `log`, `file` and `port`. At once, if nothing is said.
     ready: Option<ReadyTable>,
+    /// How it is stopped.
     #[serde(default)]
     stop: StopTable,
+    /// When systemd starts it again.
     #[serde(default)]
     restart: Restart,
+    /// Drops the unit's hardening, for builds that need sudo.
     #[serde(default)]
     root: bool,
 }
 
+/// What shows that a worker is ready: one of `log`, `file` and `port`.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Ready"))]
 #[serde(deny_unknown_fields)]
 struct ReadyTable {
+    /// A line of its output has this text in it.
     log: Option<String>,
+    /// This file exists.
     file: Option<AbsPath>,
+    /// This TCP port of the loopback address accepts connections.
     port: Option<u16>,
-    timeout: Option<HumanDuration>,
+    /// How long it may take.
+    #[serde(default = "ready_timeout")]
+    timeout: HumanDuration,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// How a worker is stopped.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Stop"))]
+#[serde(default, deny_unknown_fields)]
 struct StopTable {
-    signal: Option<String>,
-    grace: Option<HumanDuration>,
+    /// The signal that asks it to: SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 or SIGKILL.
+    signal: String,
+    /// How long it may take before it is killed.
+    grace: HumanDuration,
+}
+
+impl Default for StopTable {
+    fn default() -> Self {
+        Self { signal: "SIGTERM".into(), grace: HumanDuration::from_secs(90) }
+    }
+}
+
+fn ready_timeout() -> HumanDuration {
+    HumanDuration::from_secs(300)
 }
 
 impl WorkerUnit {
@@ -120,16 +153,16 @@ impl WorkerUnit {
         if !command[0].starts_with('/') {
             return Err(TableError::value("command", format!("`{}` is not an absolute path", command[0])));
         }
-        let timeout = table.ready.as_ref().and_then(|ready| ready.timeout);
+        let ready_timeout = table.ready.as_ref().map_or_else(ready_timeout, |ready| ready.timeout);
         Ok(Self {
             command,
-            user: table.user.unwrap_or_else(UserName::root),
+            user: table.user,
             directory: table.directory,
             environment: table.environment,
             ready: table.ready.map(ReadyTable::condition).transpose()?,
-            ready_timeout: timeout.unwrap_or(HumanDuration::from_secs(300)),
-            stop_signal: table.stop.signal.map(signal).transpose()?.unwrap_or_else(|| "SIGTERM".into()),
-            stop_grace: table.stop.grace.unwrap_or(HumanDuration::from_secs(90)),
+            ready_timeout,
+            stop_signal: signal(table.stop.signal)?,
+            stop_grace: table.stop.grace,
             restart: table.restart,
             root: table.root,
         })

@@ -11,6 +11,7 @@ use crate::sha256::Sha256;
 
 /// The files of a profile and everything it needs, checked.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "AsWritten", untagged)]
 pub enum Bundle {
     /// They are in the document itself.
@@ -39,12 +40,17 @@ pub fn digest<C: AsRef<[u8]>>(files: &BTreeMap<BundlePath, C>) -> Sha256 {
     Sha256::of(lines.concat().as_bytes())
 }
 
+/// The files of a profile and everything it needs: `files`, or `url` with `sha256`.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct AsWritten {
+    /// The SHA-256 of the sorted lines `<sha256 of file>  <path>`; what does not fit is refused.
     sha256: Option<Sha256>,
+    /// Their contents by their paths.
     #[serde(default, deserialize_with = "files_or_none")]
     files: Option<BTreeMap<BundlePath, String>>,
+    /// A tar.gz of them.
     url: Option<HttpUrl>,
 }
 

@@ -31,6 +31,7 @@ pub struct Preamble {
 
 /// `agent`: the version of loitsut that the document was written for.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Agent {
     /// Its version.
@@ -45,10 +46,12 @@ pub struct Agent {
 
 /// What an instance is told at its start.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "UserData"))]
 #[serde(deny_unknown_fields)]
 pub struct Document {
-    /// The format; [`FORMAT`], once it has been checked.
+    /// The format.
     #[serde(rename = "loitsut")]
+    #[cfg_attr(feature = "schema", schemars(extend("const" = FORMAT)))]
     pub format: u32,
     /// The version of loitsut that it was written for.
     #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
@@ -83,6 +86,7 @@ pub struct Document {
 
 /// `launch`: one life of one instance.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Launch {
     /// Unlike that of any other launch.
@@ -95,6 +99,7 @@ pub struct Launch {
 
 /// `params`. Which of them are secret is known only once the profile is resolved: until then, all are.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Params(#[serde(deserialize_with = "unique_map")] pub BTreeMap<String, ParamValue>);
 
 impl Params {
@@ -105,6 +110,7 @@ impl Params {
 
 /// `worker`: who the build agent is to its master.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Worker {
     /// Where the master listens.
@@ -117,6 +123,7 @@ pub struct Worker {
 
 /// `driver`: where reports go.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Driver {
     /// The driver's address.
@@ -130,6 +137,7 @@ pub struct Driver {
 
 /// `lease`: how long the instance may live.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Lease {
     /// From boot to a worker that is ready.
@@ -148,6 +156,7 @@ pub struct Lease {
 
 /// `lease.on_failure`: what happens after a failed boot.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct OnFailure {
     /// How long the instance stays, so that somebody can look.

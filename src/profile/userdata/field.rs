@@ -9,7 +9,7 @@ use crate::secret::MASK;
 use crate::text::{Invalid, checked_text, read_from_text, write_as_text};
 
 read_from_text!(MasterAddress, HttpUrl, MetadataAccess);
-write_as_text!(Label, ProfileName, MasterAddress, HttpUrl, MetadataAccess);
+write_as_text!(MasterAddress, HttpUrl, MetadataAccess);
 
 /// The longest [`Label`].
 const LONGEST_LABEL: usize = 128;
@@ -60,6 +60,7 @@ fn refuse<T>(text: &str, problem: impl fmt::Display) -> Result<T, Invalid> {
 
 /// Where a worker finds its master: `ci.example.org:9989`, `192.0.2.7:9989` or `[2001:db8::7]:9989`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(from = "String", into = "String"))]
 pub struct MasterAddress {
     /// The name or address of the host.
     pub host: Host,
@@ -96,7 +97,8 @@ impl fmt::Display for MasterAddress {
 
 /// An http or https URL without user and password. Its query is shown masked: in a presigned URL it is a secret.
 #[derive(Clone, PartialEq, Eq)]
-pub struct HttpUrl(Url);
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct HttpUrl(#[cfg_attr(feature = "schema", schemars(with = "String"))] Url);
 
 impl HttpUrl {
     /// The whole URL, its query too.
@@ -141,6 +143,7 @@ impl fmt::Debug for HttpUrl {
 
 /// Whether the build may reach the metadata service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "lowercase"))]
 pub enum MetadataAccess {
     /// As the image leaves it.
     #[default]
