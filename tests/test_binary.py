@@ -61,6 +61,11 @@ def test_it_tells_its_version_where_nothing_else_is(cell: Cell) -> None:
     assert status == 0 and re.fullmatch(r"loitsut \d+\.\d+\.\d+\n", output)
 
 
+def test_it_survives_a_wish_for_backtraces(cell: Cell) -> None:
+    status, output = cell.run("lint", "/nowhere", environment={"RUST_BACKTRACE": "1"})
+    assert (status, output) == (1, "error: there is no /nowhere\n")
+
+
 def test_it_lints_where_nothing_else_is(cell: Cell) -> None:
     (cell.root / "profiles").mkdir()
     # The mount is of a namespace that ends with the command.

@@ -4,15 +4,14 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 use loitsut_profile::resource::{Content, File, Remote};
-use similar::TextDiff;
 
 use super::attributes::WantedAttributes;
-use super::{Context, Converge, Drift};
+use super::{Context, Converge, Drift, diff};
 use crate::host::Host;
 use crate::host::files::Kind;
 
-/// A diff of larger contents helps nobody.
-const LARGEST_DIFF: usize = 256 * 1024;
+/// Larger contents that cannot be the wanted ones are not read: their diff would help nobody.
+const LARGEST_READ: u64 = 256 * 1024;
 
 /// How a file differs.
 pub struct FileDrift {
@@ -40,7 +39,7 @@ impl Converge for File {
     async fn check(&self, context: &Context<'_>) -> Result<Option<FileDrift>> {
         let host = context.host;
         let Some(stat) = host.stat(self.path.as_path())? else {
-            let diff = diff(self, host, &[], self.mode.0);
+            let diff = shown(self, host, &[], self.mode.0);
             return Ok(Some(FileDrift { words: vec!["is missing".into()], rewrite: true, diff }));
         };
         match stat.kind {
@@ -55,7 +54,7 @@ impl Converge for File {
         }
         let mut words = wanted(self).drift(host, &stat)?;
         let found = differing_content(self, host, stat.size)?;
-        let diff = found.as_ref().and_then(|found| diff(self, host, found, stat.mode));
+        let diff = found.as_ref().and_then(|found| shown(self, host, found, stat.mode));
         if found.is_some() {
             words.insert(0, "content differs".into());
         }
@@ -90,7 +89,7 @@ fn wanted(file: &File) -> WantedAttributes<'_> {
 fn differing_content(file: &File, host: &Host, size: u64) -> Result<Option<Vec<u8>>> {
     let path = file.path.as_path();
     match &file.content {
-        Content::Bytes(wanted) if size != wanted.len() as u64 && size > LARGEST_DIFF as u64 => Ok(Some(Vec::new())),
+        Content::Bytes(wanted) if size != wanted.len() as u64 && size > LARGEST_READ => Ok(Some(Vec::new())),
         Content::Bytes(wanted) => {
             let found = host.read(path)?.unwrap_or_default();
             Ok((found != *wanted).then_some(found))
@@ -101,14 +100,8 @@ fn differing_content(file: &File, host: &Host, size: u64) -> Result<Option<Vec<u
 
 /// A unified diff from `found` to the wanted content, if both are text that everybody may read: others can hold
 /// secrets, also ones of an earlier launch that no mask knows.
-fn diff(file: &File, host: &Host, found: &[u8], found_mode: u32) -> Option<String> {
+fn shown(file: &File, host: &Host, found: &[u8], found_mode: u32) -> Option<String> {
     let Content::Bytes(wanted) = &file.content else { return None };
-    if file.mode.0 & found_mode & 0o004 == 0 || found.len().max(wanted.len()) > LARGEST_DIFF {
-        return None;
-    }
-    let (found, wanted) = (std::str::from_utf8(found).ok()?, std::str::from_utf8(wanted).ok()?);
-    let diff = TextDiff::from_lines(found, wanted);
-    let name = file.path.as_str();
-    let unified = diff.unified_diff().context_radius(2).header(name, name).to_string();
-    Some(host.masked(&unified))
+    let everybody_reads = file.mode.0 & found_mode & 0o004 != 0;
+    everybody_reads.then(|| diff::unified(file.path.as_str(), found, wanted))?.map(|diff| host.masked(&diff))
 }

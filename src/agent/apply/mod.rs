@@ -3,6 +3,7 @@
 mod apt;
 mod attributes;
 mod command;
+mod diff;
 mod directory;
 mod dpkg;
 mod file;
