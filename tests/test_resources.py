@@ -24,6 +24,7 @@ SURROUNDINGS = {
     "archive": ["archive"],
     "debian": ["debian"],
     "python": ["debian", "python"],
+    "git": ["debian", "python", "git"],
     "uv": ["debian", "python", "uv"],
 }
 
@@ -48,6 +49,11 @@ def debian(folder: Path, apt_port: int) -> Path:
 @pytest.fixture(scope="session")
 def python(folder: Path, debian: Path) -> Path:
     return layers.python(folder / "python", debian)
+
+
+@pytest.fixture(scope="session")
+def git(folder: Path, python: Path, debian: Path) -> Path:
+    return layers.git(folder / "git", python, debian)
 
 
 @pytest.fixture(scope="session")

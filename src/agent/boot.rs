@@ -10,7 +10,7 @@ use loitsut_profile::sha256::Sha256;
 use loitsut_profile::userdata::{self, Document};
 use sd_notify::NotifyState;
 
-use crate::apply::{self, Context};
+use crate::apply::{self, Context, RebootNeeded};
 use crate::config::Config;
 use crate::document;
 use crate::host::Host;
@@ -18,8 +18,10 @@ use crate::host::lock::Lock;
 use crate::launch;
 use crate::library;
 use crate::metadata::Source;
-use crate::report::{self, Event, Phase, Reporter, State};
+use crate::reboot;
+use crate::report::{self, Event, Phase, Reporter, State, StepFailure};
 use crate::resolve::Wanted;
+use crate::state;
 use crate::stop;
 use crate::watch;
 
@@ -65,6 +67,7 @@ async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
         }
     };
     refuse_unsupported(&document)?;
+    state::adopt(host, &metadata.identity.instance_id)?;
 
     reporter.emit(Event::Phase(Phase::Profile));
     let library = library::of_document(Rc::clone(host), &document)?;
@@ -75,7 +78,10 @@ async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
     reporter.emit(Event::Phase(Phase::Apply));
     let lock = only_agent(host).await?;
     let context = Context::new(host, document.disposable);
-    apply::apply(&order::steps(&resolved.resources), &context, reporter).await?;
+    if let Err(failure) = apply::apply(&order::steps(&resolved.resources), &context, reporter).await {
+        return reboot_or_fail(host, failure, launch_id.unwrap_or_default(), reporter).await;
+    }
+    reboot::helped(host, launch_id.unwrap_or_default())?;
 
     if let Some(worker) = &resolved.worker {
         reporter.emit(Event::Phase(Phase::Launch));
@@ -90,6 +96,14 @@ async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
         watch::watch(host, worker, reporter).await?;
     }
     Ok(())
+}
+
+/// A step that needs a reboot ends this boot; the next one goes on from there. Any other failure is one.
+async fn reboot_or_fail(host: &Host, failure: StepFailure, launch: &str, reporter: &mut Reporter<'_>) -> Result<()> {
+    let Some(RebootNeeded(resource)) = RebootNeeded::of(&failure) else { return Err(failure.into()) };
+    reporter.emit(Event::Ended(State::Rebooting, None));
+    let rebooted = reboot::reboot(host, resource, launch).await;
+    rebooted.map_err(|error| StepFailure { error, ..failure }.into())
 }
 
 fn refuse_unsupported(document: &Document) -> Result<()> {

@@ -42,6 +42,59 @@ def uv(layer: Path) -> Path:
     return _program(VENV / "bin/uv", layer)
 
 
+ORIGIN = """\
+export GIT_AUTHOR_NAME=n GIT_AUTHOR_EMAIL=n@example.org GIT_AUTHOR_DATE=2026-01-01T00:00:00Z
+export GIT_COMMITTER_NAME=n GIT_COMMITTER_EMAIL=n@example.org GIT_COMMITTER_DATE=2026-01-01T00:00:00Z
+git init --quiet --initial-branch=main /srv/origin
+cd /srv/origin
+echo one >file
+git add .
+git commit --quiet --message one
+git tag v1
+echo two >file
+echo new >added
+git add .
+git commit --quiet --message two
+git tag --annotate --message v2 v2
+git checkout --quiet --orphan other
+git commit --quiet --message other
+git checkout --quiet main
+git update-server-info
+"""
+
+# A web server that knows nothing of git, and one path that wants a password.
+SERVE = """\
+#!/usr/bin/python3
+import http.server, os, sys
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if not self.path.startswith("/secret"):
+            return super().do_GET()
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="ours"')
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+os.chdir("/srv")
+server = http.server.HTTPServer(("127.0.0.1", 18418), Handler)
+if os.fork() == 0:
+    os.setsid()
+    os.dup2(os.open("/dev/null", os.O_RDWR), 1)
+    os.dup2(1, 2)
+    server.serve_forever()
+"""
+
+
+def git(layer: Path, python: Path, debian: Path) -> Path:
+    """git, a repository whose commits always have the same ids, and `serve`, which gives it to the web."""
+    with tree(debian, python, keep=layer) as made:
+        made.script("DEBIAN_FRONTEND=noninteractive apt-get --quiet --yes install --no-install-recommends git")
+        made.script(ORIGIN)
+        made.put("/usr/local/bin/serve", SERVE)
+        made.script("chmod 755 /usr/local/bin/serve")
+    return layer
+
+
 def _program(file: Path, layer: Path) -> Path:
     target = layer / "usr/local/bin" / file.name
     target.parent.mkdir(parents=True)

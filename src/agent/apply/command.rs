@@ -77,7 +77,7 @@ async fn guard(command: &Command, host: &Host, unless: &[String]) -> Result<Opti
 }
 
 /// Whether we ended it, in the middle of who knows what.
-fn was_cut_short(error: &anyhow::Error) -> bool {
+pub(super) fn was_cut_short(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(ProcessError::TimedOut { .. } | ProcessError::Stopped { .. }))
 }
 

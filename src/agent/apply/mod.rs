@@ -7,7 +7,11 @@ mod diff;
 mod directory;
 mod dpkg;
 mod file;
+mod git;
+mod group;
+mod mount;
 mod packages;
+mod reboot;
 mod service;
 mod symlink;
 mod user;
@@ -24,6 +28,8 @@ use crate::host::cache::Downloads;
 use crate::host::{Host, plain};
 use crate::report::{Difference, Event, Outcome, Reporter, StepFailure, StepName};
 use crate::unit::ActiveUnits;
+
+pub use reboot::RebootNeeded;
 
 /// What resources need to be checked and applied.
 pub struct Context<'a> {
@@ -91,10 +97,14 @@ macro_rules! with_each_type {
             Resource::File($inner) => $call,
             Resource::Directory($inner) => $call,
             Resource::Symlink($inner) => $call,
+            Resource::Group($inner) => $call,
             Resource::User($inner) => $call,
+            Resource::Git($inner) => $call,
             Resource::Venv($inner) => $call,
             Resource::Command($inner) => $call,
             Resource::Service($inner) => $call,
+            Resource::Mount($inner) => $call,
+            Resource::Reboot($inner) => $call,
         }
     };
 }

@@ -13,7 +13,7 @@ use crate::host::files::{Attributes, Kind};
 use crate::host::process::Program;
 
 /// Where an admin's units and links are.
-const UNITS: &str = "/etc/systemd/system";
+pub(super) const UNITS: &str = "/etc/systemd/system";
 
 /// Digests of the files that a service was last started with.
 const STARTED_WITH: &str = "/var/lib/loitsut/services";
@@ -173,7 +173,7 @@ fn unit_path(service: &Service) -> PathBuf {
     Path::new(UNITS).join(service.name.as_str())
 }
 
-fn is_booted(host: &Host) -> Result<bool> {
+pub(super) fn is_booted(host: &Host) -> Result<bool> {
     // As sd_booted(3).
     Ok(host.stat(Path::new("/run/systemd/system"))?.is_some())
 }

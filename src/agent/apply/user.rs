@@ -12,11 +12,19 @@ use crate::host::accounts;
 use crate::host::files::{Attributes, Kind};
 use crate::host::process::Program;
 
+/// A file for each user that is being made: useradd(8) writes six files, one after the other.
+const BEGUN: &str = "/var/lib/loitsut/users";
+
+/// What a new home gets a copy of.
+const SKELETON: &str = "/etc/skel";
+
 /// How a user differs.
 #[derive(Default)]
 pub struct UserDrift {
     words: Vec<String>,
     missing: bool,
+    /// It is there, and useradd(8) came to an end before it was done.
+    half_made: bool,
     /// Arguments of usermod(8) that make it right.
     modify: Vec<String>,
     home: bool,
@@ -52,6 +60,11 @@ impl Converge for User {
             drift.note("is missing");
             return Ok(Some(drift));
         };
+        if host.stat(&begun(self))?.is_some() {
+            drift.half_made = true;
+            drift.note("is half made");
+            return Ok(Some(drift));
+        }
         check_entry(self, found, &mut drift)?;
         check_groups(self, host, found, &mut drift)?;
         check_home(self, host, found, &mut drift)?;
@@ -60,17 +73,21 @@ impl Converge for User {
 
     async fn apply(&self, context: &Context<'_>, drift: UserDrift) -> Result<()> {
         let host = context.host;
-        if drift.missing {
-            host.run_checked(&Program::new(add(self, host)?)).await?;
+        let anew = drift.missing || drift.half_made;
+        if drift.half_made {
+            remove(self, host).await?;
+        }
+        if anew {
+            make(self, host).await?;
         } else if !drift.modify.is_empty() {
             let words = ["usermod".to_owned()].into_iter().chain(drift.modify).chain([self.name.to_string()]);
             host.run_checked(&Program::new(words)).await?;
         }
         let user = host.user(self.name.as_str())?;
-        if drift.home || (drift.missing && self.home.is_some()) {
+        if drift.home || (anew && self.home.is_some()) {
             make_home(host, &user)?;
         }
-        if drift.keys || drift.missing {
+        if drift.keys || anew {
             write_keys(self, host, &user)?;
         }
         Ok(())
@@ -140,6 +157,35 @@ fn has_keys(host: &Host, user: &accounts::User, home: &str, keys: &[String]) -> 
     Ok(own && host.read_text(&file)?.as_deref() == Some(&keys_file(keys)))
 }
 
+fn begun(user: &User) -> PathBuf {
+    Path::new(BEGUN).join(user.name.as_str())
+}
+
+async fn make(user: &User, host: &Host) -> Result<()> {
+    let useradd = Program::new(add(user, host)?);
+    host.write(&begun(user), b"", Attributes::PUBLIC)?;
+    let made = host.run_checked(&useradd).await;
+    // What it said no to it has not begun either.
+    if made.is_ok() || !host.users()?.iter().any(|found| found.name == user.name.as_str()) {
+        host.remove(&begun(user))?;
+    }
+    made?;
+    Ok(())
+}
+
+/// Takes back what useradd(8) has begun. Nothing can belong to the user yet; its group may be older, and keeps its id.
+async fn remove(user: &User, host: &Host) -> Result<()> {
+    let groups = host.groups()?;
+    let group = groups.iter().find(|group| group.name == user.name.as_str());
+    host.run_checked(&Program::new(["userdel", user.name.as_str()])).await?;
+    let left = host.groups()?.iter().any(|group| group.name == user.name.as_str());
+    if let (Some(group), false) = (group, left) {
+        let words = ["groupadd".to_owned(), "--gid".into(), group.gid.to_string(), group.name.clone()];
+        host.run_checked(&Program::new(words)).await?;
+    }
+    Ok(())
+}
+
 fn add(user: &User, host: &Host) -> Result<Vec<String>> {
     let mut words = vec!["useradd".to_owned(), "--no-create-home".into()];
     // A group of its name may be there already: useradd would not make the user with another one.
@@ -158,18 +204,34 @@ fn add(user: &User, host: &Host) -> Result<Vec<String>> {
     Ok(words)
 }
 
-/// A home as useradd(8) would make it: the user's own, for nobody else to write, with what /etc/skel has.
+/// A home as useradd(8) would make it: the user's own, for nobody else to write, with what /etc/skel has. Under another
+/// name until it is whole.
 fn make_home(host: &Host, user: &accounts::User) -> Result<()> {
     let home = PathBuf::from(&user.home);
     if host.stat(&home)?.is_some() {
         return Ok(());
     }
-    host.make_directory(&home, Attributes { mode: 0o755, uid: user.uid, gid: user.gid })?;
-    for name in host.list(Path::new("/etc/skel"))? {
-        let source = Path::new("/etc/skel").join(&name);
-        if host.stat(&source)?.is_some_and(|stat| stat.kind == Kind::File) {
-            let content = host.read(&source)?.unwrap_or_default();
-            host.write(&home.join(&name), &content, Attributes { mode: 0o644, uid: user.uid, gid: user.gid })?;
+    let fresh = host.beside(&home);
+    host.remove_tree(&fresh)?;
+    host.make_directory(&fresh, Attributes { mode: 0o700, uid: 0, gid: 0 })?;
+    copy_skeleton(host, Path::new(SKELETON), &fresh, user)?;
+    host.set_attributes(&fresh, Attributes { mode: 0o755, uid: user.uid, gid: user.gid })?;
+    Ok(host.put_in_place(&fresh, &home)?)
+}
+
+/// Files and directories; whoever puts a fifo there has no home in mind.
+fn copy_skeleton(host: &Host, from: &Path, to: &Path, user: &accounts::User) -> Result<()> {
+    for name in host.list(from)? {
+        let (source, target) = (from.join(&name), to.join(&name));
+        let Some(stat) = host.stat(&source)? else { continue };
+        let own = Attributes { mode: stat.mode, uid: user.uid, gid: user.gid };
+        match stat.kind {
+            Kind::File => host.copy(&source, &target, own)?,
+            Kind::Directory => {
+                host.make_directory(&target, own)?;
+                copy_skeleton(host, &source, &target, user)?;
+            }
+            _ => {}
         }
     }
     Ok(())

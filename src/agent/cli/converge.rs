@@ -10,13 +10,13 @@ use loitsut_profile::userdata::Document;
 use serde_json::json;
 
 use super::{Target, exit};
-use crate::apply::{self, Context};
+use crate::apply::{self, Context, RebootNeeded};
 use crate::config::Config;
 use crate::document;
 use crate::host::Host;
 use crate::library;
 use crate::metadata::{Identity, Source};
-use crate::report::{Phase, Printer, Reporter, Status, StepFailure, Style, say};
+use crate::report::{Event, Phase, Printer, Reporter, State, Status, StepFailure, Style, say};
 use crate::resolve::Wanted;
 use crate::stop;
 
@@ -46,8 +46,30 @@ pub(super) async fn apply(target: &Target) -> Result<ExitCode> {
     let mut reporter = reporter(&host, target);
     let context = Context::new(&host, disposable);
     let applied = apply::apply(&order::steps(&resolved.resources), &context, &mut reporter).await;
+    if let Some(needed) = applied.as_ref().err().and_then(RebootNeeded::of) {
+        return Ok(stop_for_reboot(needed, &mut reporter, &resolved, target));
+    }
     finish(applied, &mut reporter, &resolved, target)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Somebody else may be at work on this machine: it is for them to reboot it.
+fn stop_for_reboot(
+    needed: &RebootNeeded,
+    reporter: &mut Reporter<'_>,
+    resolved: &Resolved,
+    target: &Target,
+) -> ExitCode {
+    reporter.emit(Event::Ended(State::Rebooting, None));
+    if target.json {
+        let mut value = json(&reporter.status, resolved);
+        value["reboot"] = needed.to_string().into();
+        say(&value.to_string());
+    } else {
+        let (done, all) = (reporter.status.steps.len() - 1, order::steps(&resolved.resources).len());
+        say(&format!("profile {}: {done} of {all} steps done; {needed}; apply again after it", resolved.profile));
+    }
+    exit::reboot()
 }
 
 fn reporter<'a>(host: &'a Host, target: &Target) -> Reporter<'a> {

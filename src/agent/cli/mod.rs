@@ -23,6 +23,10 @@ pub mod exit {
     pub fn two() -> ExitCode {
         ExitCode::from(2)
     }
+    /// `apply`: what is left needs a reboot first.
+    pub fn reboot() -> ExitCode {
+        ExitCode::from(3)
+    }
     /// The command line cannot be understood: EX_USAGE of sysexits.h.
     pub fn usage() -> ExitCode {
         ExitCode::from(64)

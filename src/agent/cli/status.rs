@@ -37,7 +37,7 @@ pub(super) async fn status(wait: bool, json: bool) -> Result<ExitCode> {
     }
     Ok(match status.map(|status| status.state) {
         Some(State::InProgress) if abandoned && wait => exit::FAILURE,
-        None | Some(State::InProgress) => exit::two(),
+        None | Some(State::InProgress | State::Rebooting) => exit::two(),
         Some(State::Ready | State::Nothing) => ExitCode::SUCCESS,
         Some(State::Failed | State::Stopped) => exit::FAILURE,
     })
@@ -49,6 +49,8 @@ async fn ended(host: &Host) -> Result<Option<Status>> {
     loop {
         let status = Status::read(host)?;
         match &status {
+            // Whoever waits is ended by it.
+            Some(status) if status.state == State::Rebooting => seen = Instant::now(),
             Some(status) if status.state != State::InProgress => return Ok(Some(status.clone())),
             Some(status) if !status.is_abandoned(host)? => seen = Instant::now(),
             _ if seen.elapsed() > NOBODY_THERE => return Ok(status),

@@ -64,6 +64,19 @@ impl Host {
         Ok(text.lines().filter_map(group).collect())
     }
 
+    /// Whether a group has no line in /etc/gshadow, where that exists; only root can tell.
+    ///
+    /// # Errors
+    /// /etc/gshadow cannot be read.
+    pub fn lacks_shadow(&self, group: &str) -> Result<bool, FileError> {
+        if !nix::unistd::geteuid().is_root() {
+            return Ok(false);
+        }
+        let text = self.read_text(Path::new("/etc/gshadow"))?;
+        let is_there = |text: String| text.lines().any(|line| line.split(':').next() == Some(group));
+        Ok(text.is_some_and(|text| !is_there(text)))
+    }
+
     /// The user of that name.
     ///
     /// # Errors

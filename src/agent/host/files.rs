@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use loitsut_profile::sha256::Sha256;
 use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, symlinkat, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, symlinkat, syncfs, unlinkat};
 use sha2::Digest as _;
 
 use super::Host;
@@ -225,6 +225,34 @@ impl Host {
             let _ = unlinkat(&entry.directory, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
             FileError::io("write", path, &error)
         })
+    }
+
+    /// The name under which something is made until it is whole: in the same directory, and always the same.
+    pub fn beside(&self, path: &Path) -> PathBuf {
+        path.with_file_name(temporary_name(path.file_name().unwrap_or_default()))
+    }
+
+    /// Makes a finished file or directory durable and gives it its name, in the same directory.
+    ///
+    /// # Errors
+    /// It cannot be done.
+    pub fn put_in_place(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+        let (from, entry) = (self.entry(from, Missing::Fail)?, self.entry(to, Missing::Fail)?);
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let renamed = openat(&from.directory, from.name.as_os_str(), flags, Mode::empty())
+            .and_then(|held| fsync(&held))
+            .and_then(|()| renameat(&from.directory, from.name.as_os_str(), &entry.directory, entry.name.as_os_str()))
+            .and_then(|()| fsync(&entry.directory));
+        renamed.map_err(|errno| FileError::errno("put in place", to, errno))
+    }
+
+    /// Makes durable what programs have written somewhere.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn sync_file_system(&self, path: &Path) -> Result<(), FileError> {
+        let held = self.directory(path, Missing::Fail)?;
+        syncfs(&held).map_err(|errno| FileError::errno("write out", path, errno))
     }
 
     /// Gives a finished file its name; it is for the caller to know that it need not be durable.

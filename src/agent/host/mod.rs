@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod cache;
+pub mod disks;
 pub mod dns;
 pub mod facts;
 pub mod file_error;

@@ -59,6 +59,8 @@ pub enum State {
     Failed,
     /// There is no user-data for loitsut.
     Nothing,
+    /// A resource needs a reboot; the next boot goes on.
+    Rebooting,
     /// Ended in good order: the worker is done, or the agent was asked to stop before it was ready.
     Stopped,
 }
@@ -71,6 +73,7 @@ impl State {
             Self::Ready => "ready",
             Self::Failed => "failed",
             Self::Nothing => "nothing",
+            Self::Rebooting => "rebooting",
             Self::Stopped => "stopped",
         }
     }
@@ -102,7 +105,7 @@ pub struct StepReport {
     pub resource: String,
     /// The layers that want it.
     pub layer: String,
-    /// `unchanged`, `differs`, `changed` or `failed`; absent while it goes on.
+    /// `unchanged`, `differs`, `changed`, `failed` or `reboots`; absent while it goes on.
     pub outcome: Option<String>,
     /// What differed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -279,7 +282,7 @@ impl Status {
                 self.state = *state;
                 self.failure.clone_from(failure);
                 self.end_phase(now);
-                self.end_step(now);
+                self.end_step(now, if *state == State::Rebooting { "reboots" } else { "failed" });
             }
         }
     }
@@ -301,10 +304,10 @@ impl Status {
         }
     }
 
-    /// A step that is still open when all ends is the one that failed.
-    fn end_step(&mut self, now: u64) {
+    /// A step that is still open when all ends is the one that failed, or needs a reboot.
+    fn end_step(&mut self, now: u64, outcome: &str) {
         if let Some(step) = self.steps.last_mut().filter(|step| step.span.duration.is_none()) {
-            step.outcome = Some("failed".into());
+            step.outcome = Some(outcome.into());
             step.span.duration = Some(now - step.span.start);
         }
     }

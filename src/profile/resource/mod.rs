@@ -2,7 +2,11 @@
 
 mod command;
 mod file;
+mod git;
+mod group;
+mod mount;
 mod package;
+mod reboot;
 mod remote;
 #[cfg(feature = "schema")]
 pub(crate) mod schema;
@@ -14,7 +18,11 @@ mod worker;
 
 pub use command::{Action, Command};
 pub use file::{Content, Directory, File, Symlink};
+pub use git::{Git, Revision};
+pub use group::Group;
+pub use mount::Mount;
 pub use package::{Packages, WantedPackage};
+pub use reboot::Reboot;
 pub use remote::Remote;
 pub use service::Service;
 pub use user::User;
@@ -37,21 +45,42 @@ pub enum Resource {
     Directory(Directory),
     /// `symlink`
     Symlink(Symlink),
+    /// `group`
+    Group(Group),
     /// `user`
     User(User),
+    /// `git`
+    Git(Git),
     /// `venv`
     Venv(Venv),
     /// `command`
     Command(Command),
     /// `service`
     Service(Service),
+    /// `mount`
+    Mount(Mount),
+    /// `reboot`
+    Reboot(Reboot),
 }
 
 /// What `type` can be.
-pub(crate) const TYPES: [&str; 8] = ["packages", "file", "directory", "symlink", "user", "venv", "command", "service"];
+pub(crate) const TYPES: [&str; 12] = [
+    "packages",
+    "file",
+    "directory",
+    "symlink",
+    "group",
+    "user",
+    "git",
+    "venv",
+    "command",
+    "service",
+    "mount",
+    "reboot",
+];
 
 /// Types that the language has and this version cannot apply yet.
-pub(crate) const LATER_TYPES: [&str; 6] = ["repository", "archive", "group", "git", "mount", "reboot"];
+pub(crate) const LATER_TYPES: [&str; 2] = ["repository", "archive"];
 
 /// One thing that a resource wants to be so: no other resource may want it otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,10 +136,14 @@ impl Resource {
             "file" => Self::File(File::read(table, tables)?),
             "directory" => Self::Directory(tree::typed(table)?),
             "symlink" => Self::Symlink(tree::typed(table)?),
+            "group" => Self::Group(tree::typed(table)?),
             "user" => Self::User(User::read(table)?),
+            "git" => Self::Git(Git::read(table)?),
             "venv" => Self::Venv(Venv::read(table, tables)?),
             "command" => Self::Command(Command::read(table)?),
             "service" => Self::Service(Service::read(table)?),
+            "mount" => Self::Mount(tree::typed(table)?),
+            "reboot" => Self::Reboot(Reboot::read(table)?),
             other => return Err(TableError::about("type", format!("unknown resource type `{other}`"))),
         })
     }
@@ -122,10 +155,14 @@ impl Resource {
             Self::File(_) => "file",
             Self::Directory(_) => "directory",
             Self::Symlink(_) => "symlink",
+            Self::Group(_) => "group",
             Self::User(_) => "user",
+            Self::Git(_) => "git",
             Self::Venv(_) => "venv",
             Self::Command(_) => "command",
             Self::Service(_) => "service",
+            Self::Mount(_) => "mount",
+            Self::Reboot(_) => "reboot",
         }
     }
 
@@ -136,10 +173,14 @@ impl Resource {
             Self::File(file) => file.path.to_string(),
             Self::Directory(directory) => directory.path.to_string(),
             Self::Symlink(link) => link.path.to_string(),
+            Self::Group(group) => group.name.to_string(),
             Self::User(user) => user.name.to_string(),
+            Self::Git(git) => git.path.to_string(),
             Self::Venv(venv) => venv.path.to_string(),
             Self::Command(command) => command.title(),
             Self::Service(service) => service.name.to_string(),
+            Self::Mount(mount) => mount.path.to_string(),
+            Self::Reboot(reboot) => reboot.title(),
         };
         format!("{} {name}", self.kind())
     }
@@ -150,10 +191,13 @@ impl Resource {
             Self::File(file) => file.claims(),
             Self::Directory(directory) => directory.claims(),
             Self::Symlink(link) => link.claims(),
+            Self::Group(group) => group.claims(),
             Self::User(user) => user.claims(),
+            Self::Git(git) => git.claims(),
             Self::Venv(venv) => venv.claims(),
-            Self::Command(_) => Vec::new(),
+            Self::Command(_) | Self::Reboot(_) => Vec::new(),
             Self::Service(service) => service.claims(),
+            Self::Mount(mount) => mount.claims(),
         }
     }
 }

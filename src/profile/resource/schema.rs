@@ -4,7 +4,11 @@ use schemars::{JsonSchema as _, Schema, SchemaGenerator};
 
 use super::command::CommandTable;
 use super::file::{Directory, FileTable, Symlink};
+use super::git::Git;
+use super::group::Group;
+use super::mount::Mount;
 use super::package::PackagesTable;
+use super::reboot::Reboot;
 use super::service::Service;
 use super::user::User;
 use super::venv::VenvTable;
@@ -17,10 +21,14 @@ pub(crate) fn table(kind: &str, generator: &mut SchemaGenerator) -> Option<Schem
         "file" => FileTable::json_schema(generator),
         "directory" => Directory::json_schema(generator),
         "symlink" => Symlink::json_schema(generator),
+        "group" => Group::json_schema(generator),
         "user" => User::json_schema(generator),
+        "git" => Git::json_schema(generator),
         "venv" => VenvTable::json_schema(generator),
         "command" => CommandTable::json_schema(generator),
         "service" => Service::json_schema(generator),
+        "mount" => Mount::json_schema(generator),
+        "reboot" => Reboot::json_schema(generator),
         _ => return None,
     })
 }

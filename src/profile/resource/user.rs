@@ -43,12 +43,14 @@ impl User {
     }
 
     pub(super) fn claims(&self) -> Vec<Claim> {
-        Claims::about(format!("user {}", self.name))
+        let own = Claims::about(format!("user {}", self.name))
             .want("system", self.system)
             .want_if("uid", self.uid)
             .want_if("home", self.home.as_ref())
             .want_if("shell", self.shell.as_ref())
-            .want_if("ssh_authorized_keys", self.ssh_authorized_keys.as_ref().map(|keys| keys.join("\n")))
-            .done()
+            .want_if("ssh_authorized_keys", self.ssh_authorized_keys.as_ref().map(|keys| keys.join("\n")));
+        // Two names for one id are one user, with the files of both.
+        let id = self.uid.map(|uid| Claims::about(format!("uid {uid}")).want("name", &self.name).done());
+        own.done().into_iter().chain(id.into_iter().flatten()).collect()
     }
 }
