@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::host::Host;
 use crate::host::file_error::FileError;
-use crate::host::files::Attributes;
+use crate::host::files::{Attributes, Kind};
 
 /// All that outlives a boot.
 const STATE: &str = "/var/lib/loitsut";
@@ -51,8 +51,10 @@ fn forget(host: &Host) -> Result<(), FileError> {
     let owner = Path::new(OWNER);
     for name in host.list(state)? {
         let path = state.join(name);
-        if path != owner {
-            host.remove_tree(&path)?;
+        match host.stat(&path)?.map(|stat| stat.kind) {
+            Some(Kind::Directory) => host.remove_tree(&path)?,
+            _ if path != owner => host.remove(&path)?,
+            _ => {}
         }
     }
     Ok(())

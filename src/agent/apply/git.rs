@@ -187,7 +187,7 @@ async fn check_out(checkout: &Checkout<'_>, force: bool) -> Result<()> {
     }
     checkout.run(&["config", "remote.origin.url", git.url.as_str()]).await?;
     checkout.run(&["config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*"]).await?;
-    fetch(checkout).await?;
+    fetch(checkout).await.with_context(|| format!("{} of {} cannot be fetched", git.revision, git.url))?;
     let commit = match &git.revision {
         Revision::Commit(id) => id.clone(),
         Revision::Tag(name) => format!("refs/tags/{name}^{{commit}}"),
