@@ -70,10 +70,10 @@ def test_what_is_shipped_fits(file: Path) -> None:
     validator(kind_of(file)).validate(tomllib.loads(file.read_text()))
 
 
-def test_every_type_of_resource_is_known() -> None:
-    said = subprocess.run(
-        [DIST / "loitsut", "lint", LINT / "unknown-type"], capture_output=True, text=True, timeout=30
-    ).stderr
+def test_every_type_of_resource_is_known(tmp_path: Path) -> None:
+    (tmp_path / "layers").mkdir()
+    (tmp_path / "layers/a.toml").write_text('[[resource]]\ntype = "cronjob"\n')
+    said = subprocess.run([DIST / "loitsut", "lint", tmp_path], capture_output=True, text=True, timeout=30).stderr
     kinds = [table["properties"]["type"]["const"] for table in schema("layer")["definitions"]["Resource"]["oneOf"]]
     assert f"the types are {', '.join(kinds)}" in said
 

@@ -183,10 +183,18 @@ impl<'t> Text<'t> {
     fn part(&self, range: Range<usize>) -> Place {
         let Place { file, span } = &self.place;
         let written = file.text.get(span.clone()).and_then(|written| written.find(&*self.text));
+        let range = whole_characters(&self.text, range);
         let start = written.map(|offset| span.start + offset);
         let span = start.map_or(span.clone(), |start| start + range.start..start + range.end);
         Place { file: Arc::clone(file), span }
     }
+}
+
+/// The range without the halves of characters at its ends: minijinja's ranges may have them.
+fn whole_characters(text: &str, range: Range<usize>) -> Range<usize> {
+    let boundary = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let start = boundary(range.start);
+    start..boundary(range.end).max(start)
 }
 
 /// Where a word stands that is not a part of a longer one.

@@ -111,7 +111,7 @@ fn common_key(key: &str) -> Value {
     match key {
         "when" => json!({
             "type": "string",
-            "description": "An expression; the resource is left out where it does not hold: `os.family == 'debian' and cpus >= 4`.",
+            "description": "An expression, such as `os.family == 'debian' and cpus >= 4`; left out where it does not hold.",
         }),
         "early" => json!({
             "type": "boolean",

@@ -54,6 +54,8 @@ fn the_caret_is_at_the_part_that_is_wrong() {
             &["more than one line", ":4:23"],
         ),
         ("[[resource]]\ntype = 'user'\nname = 'Xy'\n", &["`Xy` is not a name for a new user", ":3:8"]),
+        ("[[resource]]\ntype = 'directory'\npath = '/x'\nwhen = \"osЙamily == 'x' and 1\"\n", &["syntax error", ":4:"]),
+        ("[[resource]]\ntype = 'directory'\npath = '/{{ osЙ }}'\n", &["syntax error", ":3:"]),
         ("[[resource]]\ntype = 'file'\npath = '/x'\nurl = 'ftp://x'\n", &["http or https URL", ":4:7"]),
         ("[params.x]\ndefault = 'a'\nchoices = ['a', 1]\n", &["one of its choices is integer"]),
         ("[params.x]\ndefault = 'a'\nchoices = []\n", &["has no choices"]),
