@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR CARGO_BUILD_TARGET RUSTFLAGS
 RELEASE = $(CARGO_TARGET_DIR)/$(CARGO_BUILD_TARGET)/release
 PYTHON = PYTHONPATH=tests $(LOITSUT_CACHE)/venv/bin/python -B
 
-.PHONY: help build setup demo test bench lint unit system clean
+.PHONY: help build docs fuzz setup demo test bench lint unit system clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -22,6 +22,9 @@ help: ## this list
 build: ## release binaries, into dist/
 	cargo build --release --locked
 	install -D -t dist $(RELEASE)/loitsut $(RELEASE)/loitsut-driver
+
+docs: ## docs/reference.md, from the types that read profiles, layers and user-data; of the binary in dist/
+	docs/reference.py
 
 setup: ## what the targets below need on this machine
 	tests/lab/setup
@@ -52,6 +55,19 @@ unit: ## tests that need nothing around them
 
 system: ## tests with booted instances and a real Buildbot master, of the binaries in dist/
 	$(PYTHON) -m pytest -p no:cacheprovider tests
+
+# No sanitizer: all but libFuzzer itself is safe Rust. RUSTC_BOOTSTRAP lets a stable compiler count what is covered.
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS = userdata mime toml template
+
+fuzz: export CARGO_TARGET_DIR = $(LOITSUT_CACHE)/fuzz
+fuzz: export RUSTC_BOOTSTRAP = 1
+fuzz: ## every fuzz target for FUZZ_SECONDS (needs cargo-fuzz and g++); what it finds is left in fuzz/artifacts
+	fuzz/seed
+	set -e; unset RUSTFLAGS CARGO_BUILD_TARGET; cd fuzz; for target in $(FUZZ_TARGETS); do \
+		cargo fuzz run --fuzz-dir . --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) \
+			-timeout=10 -rss_limit_mb=1024 -max_len=16384 -verbosity=0 -print_final_stats=1; \
+	done
 
 clean: ## remove what was built (not the cache: that is LOITSUT_CACHE)
 	rm -rf dist

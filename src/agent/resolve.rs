@@ -1,10 +1,11 @@
 //! From a document, or the name of a profile, to the resources that this machine is to have.
 
 use anyhow::Result;
-use loitsut_profile::facts::{Binding, Instance};
+use loitsut_profile::facts::{Binding, Facts, Instance};
 use loitsut_profile::library::Library;
 use loitsut_profile::param::Overrides;
 use loitsut_profile::resolve::{Request, Resolved, resolve};
+use loitsut_profile::show::{Shown, show};
 use loitsut_profile::userdata::Document;
 
 use crate::host::Host;
@@ -41,11 +42,22 @@ impl<'a> Wanted<'a> {
     /// Everything that is wrong with the profile, its layers and the values given to it.
     pub fn resolve(&self, host: &Host, library: &Library) -> Result<Resolved> {
         let facts = host.facts(self.instance.clone())?;
-        let (profile, overrides) = (self.profile, &self.overrides);
-        let request = Request { library, profile, overrides, facts: &facts, binding: self.binding.as_ref() };
-        let resolved = resolve(&request)?;
+        let resolved = resolve(&self.request(library, &facts))?;
         host.hide(&resolved.secrets);
         Ok(resolved)
+    }
+
+    /// Resolves it to be looked at.
+    ///
+    /// # Errors
+    /// As of [`Wanted::resolve`].
+    pub fn show(&self, host: &Host, library: &Library) -> Result<Shown> {
+        Ok(show(&self.request(library, &host.facts(self.instance.clone())?))?)
+    }
+
+    fn request<'r>(&'r self, library: &'r Library, facts: &'r Facts) -> Request<'r> {
+        let (profile, overrides) = (self.profile, &self.overrides);
+        Request { library, profile, overrides, facts, binding: self.binding.as_ref() }
     }
 }
 

@@ -22,6 +22,7 @@ pub mod schema;
 pub mod scope;
 pub mod secret;
 pub mod sha256;
+pub mod show;
 pub mod source;
 pub mod suggest;
 mod template;

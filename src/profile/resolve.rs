@@ -122,7 +122,11 @@ pub(crate) fn find_profile(library: &Library, name: &str) -> Result<ProfileFile,
     ProfileFile::parse(file)
 }
 
-fn parameters(request: &Request<'_>, profile: &ProfileFile, layers: &[Layer<'_>]) -> Result<Params, Diagnostics> {
+pub(crate) fn parameters(
+    request: &Request<'_>,
+    profile: &ProfileFile,
+    layers: &[Layer<'_>],
+) -> Result<Params, Diagnostics> {
     let mut found = Vec::new();
     let mut params = values::declared(layers, &mut found);
     values::assign(&mut params, profile, request.overrides, &mut found);

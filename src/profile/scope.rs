@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use minijinja::Value;
+use serde::Serialize;
 
 use crate::facts::{Binding, Facts, Instance, Os};
 use crate::param::ParamValue;
@@ -22,7 +23,8 @@ const FIELDS: [(&str, &[&str]); 4] = [
 const PLAIN: [&str; 4] = ["kernel", "arch", "cpus", "memory"];
 
 /// When a resource can be applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Before anybody knows whose worker the machine will be.
     Provision,

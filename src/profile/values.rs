@@ -1,6 +1,7 @@
 //! Parameters put together: every declaration of the layers, and the value each one has.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
 use crate::names::LayerName;
@@ -33,8 +34,10 @@ pub(crate) fn declared(layers: &[Layer<'_>], found: &mut Vec<Diagnostic>) -> Par
             ),
             Some(_) => {}
             None => {
-                let default = declaration.default.as_ref().map(|default| default.get_ref().clone());
-                let value = default.map(|default| (default, Origin::File(place.clone())));
+                let value = declaration.default.as_ref().map(|default| {
+                    let place = Place { file: Arc::clone(&place.file), span: default.span() };
+                    (default.get_ref().clone(), Origin::File(place))
+                });
                 params.insert(name.clone(), Param { declaration: declaration.clone(), place: place.clone(), value });
             }
         }

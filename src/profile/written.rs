@@ -27,6 +27,7 @@ pub(crate) struct ProfileFile {
 /// `layers/NAME.toml`, as written.
 pub(crate) struct Layer<'l> {
     pub(crate) name: LayerName,
+    pub(crate) file: &'l Arc<SourceFile>,
     pub(crate) requires: Vec<(LayerName, Place)>,
     pub(crate) params: BTreeMap<String, (Declaration, Place)>,
     pub(crate) resources: Vec<Entry<'l>>,
@@ -115,7 +116,7 @@ impl<'l> Layer<'l> {
         let params = declarations(table.params, file, &mut found);
         Diagnostics::none_in(found)?;
         let resources = entries.into_iter().filter_map(Result::ok).collect();
-        Ok(Self { name, requires: names(table.requires, file), params, resources, worker })
+        Ok(Self { name, file, requires: names(table.requires, file), params, resources, worker })
     }
 }
 

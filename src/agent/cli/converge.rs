@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
+use loitsut_profile::library::Library;
 use loitsut_profile::order;
 use loitsut_profile::resolve::Resolved;
 use loitsut_profile::userdata::Document;
@@ -78,23 +79,43 @@ fn reporter<'a>(host: &'a Host, target: &Target) -> Reporter<'a> {
 
 /// What the machine is to have, and whether it is thrown away after use.
 async fn resolve(host: &Rc<Host>, target: &Target) -> Result<(Resolved, bool)> {
+    let sources = sources(host, target).await?;
+    let disposable = sources.document.as_ref().is_some_and(|document| document.disposable);
+    Ok((sources.wanted(target)?.resolve(host, &sources.library)?, disposable))
+}
+
+/// What a command line names: the document, if there is one, and the files.
+pub(super) struct Sources {
+    document: Option<Box<Document>>,
+    identity: Identity,
+    pub(super) library: Library,
+}
+
+/// Reads what a command line names.
+pub(super) async fn sources(host: &Rc<Host>, target: &Target) -> Result<Sources> {
     let (document, identity) = document(host, target).await?;
     let library = match (&target.profiles, &document) {
         (Some(folder), _) => library::in_folder(Rc::clone(host), folder)?,
         (None, Some(document)) => library::of_document(Rc::clone(host), document)?,
         (None, None) => library::on_image(Rc::clone(host))?,
     };
-    let mut wanted = match (&document, &target.profile) {
-        (Some(document), _) => Wanted::by_document(document, &identity),
-        (None, Some(profile)) => Wanted::by_name(profile),
-        (None, None) => bail!("neither a profile nor user-data"),
-    };
-    if let Some(profile) = &target.profile {
-        wanted.profile = profile;
+    Ok(Sources { document, identity, library })
+}
+
+impl Sources {
+    /// What is to be resolved of it.
+    pub(super) fn wanted<'s>(&'s self, target: &'s Target) -> Result<Wanted<'s>> {
+        let mut wanted = match (&self.document, &target.profile) {
+            (Some(document), _) => Wanted::by_document(document, &self.identity),
+            (None, Some(profile)) => Wanted::by_name(profile),
+            (None, None) => bail!("neither a profile nor user-data"),
+        };
+        if let Some(profile) = &target.profile {
+            wanted.profile = profile;
+        }
+        wanted.overrides.command_line = target.params.iter().cloned().collect();
+        Ok(wanted)
     }
-    wanted.overrides.command_line = target.params.iter().cloned().collect();
-    let disposable = document.as_ref().is_some_and(|document| document.disposable);
-    Ok((wanted.resolve(host, &library)?, disposable))
 }
 
 /// The document, if there is to be one: of a file, or of the metadata service when nothing else is named.

@@ -4,6 +4,7 @@ mod analyze;
 mod converge;
 mod lint;
 mod schema;
+mod show;
 mod status;
 mod userdata;
 
@@ -55,6 +56,8 @@ enum Command {
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
+    /// Show what a profile comes out as, and which file each value came from
+    Show(Target),
     /// Tell how the boot goes; exit status 0: ready, 1: failed, 2: in progress
     Status {
         /// Wait until the boot has ended, well or badly
@@ -133,7 +136,10 @@ impl Cli {
 
     /// Whether it has waits that a signal can end in good order; others die of it as programs do.
     pub fn waits(&self) -> bool {
-        matches!(self.command, Command::Boot | Command::Plan(_) | Command::Apply(_) | Command::Status { .. })
+        matches!(
+            self.command,
+            Command::Boot | Command::Plan(_) | Command::Show(_) | Command::Apply(_) | Command::Status { .. }
+        )
     }
 
     /// Does what the command line says.
@@ -145,6 +151,7 @@ impl Cli {
             Command::Boot => Ok(crate::boot::boot().await),
             Command::Plan(target) => converge::plan(&target).await,
             Command::Apply(target) => converge::apply(&target).await,
+            Command::Show(target) => show::show(&target).await,
             Command::Lint { paths } => lint::lint(&paths),
             Command::Status { wait, json } => status::status(wait, json).await,
             Command::Analyze(Analyze::Blame { json }) => analyze::blame(json),
