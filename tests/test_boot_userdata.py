@@ -78,7 +78,6 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "another version of the document": ({"loitsut": 2}, ["2"]),
     "lease": ({"lease": {"idle": "30m"}}, ["`lease`", "not supported"]),
     "driver": ({"driver": {"url": "https://ci.example.org:7878", "token": "t0ken-t0ken"}}, ["`driver`", "not supported"]),
-    "closed metadata": ({"metadata": "closed"}, ["`metadata`", "not supported"]),
     "another agent": (
         {"agent": {"version": "99.0.0", "url": {"x86_64": "https://ci.example.org/a"}, "sha256": {"x86_64": "0" * 64}},
          "a key of the future": True},

@@ -11,6 +11,7 @@ use loitsut_profile::userdata::{self, Document};
 use sd_notify::NotifyState;
 
 use crate::apply::{self, Context, RebootNeeded};
+use crate::closed::{self, Closed};
 use crate::config::Config;
 use crate::document;
 use crate::host::Host;
@@ -83,10 +84,13 @@ async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
     }
     reboot::helped(host, launch_id.unwrap_or_default())?;
 
+    let mut kept_closed = None;
     if let Some(worker) = &resolved.worker {
         reporter.emit(Event::Phase(Phase::Launch));
+        let closed = closed::arrange(document.metadata, &source)?;
         let digest = Sha256::of(document.to_masked_json(true).to_string().as_bytes());
-        stop::unless_requested(launch::launch(host, worker, digest, reporter)).await??;
+        stop::unless_requested(launch::launch(host, worker, closed.as_ref(), digest, reporter)).await??;
+        kept_closed = closed.map(Closed::keep);
     }
     drop(lock);
     reporter.emit(Event::Ended(State::Ready, None));
@@ -95,6 +99,7 @@ async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
         reporter.emit(Event::Phase(Phase::Watch));
         watch::watch(host, worker, reporter).await?;
     }
+    drop(kept_closed);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use loitsut_profile::resource::{Ready, WorkerUnit};
 use loitsut_profile::sha256::Sha256;
 
+use crate::closed::Closed;
 use crate::host::Host;
 use crate::host::files::Attributes;
 use crate::host::process::Program;
@@ -37,9 +38,15 @@ const STARTED_FOR: &str = "/run/loitsut/worker/started-for";
 ///
 /// # Errors
 /// It cannot be started, ends, or is not ready in time; then it does not run.
-pub async fn launch(host: &Host, worker: &WorkerUnit, document: Sha256, reporter: &mut Reporter<'_>) -> Result<()> {
+pub async fn launch(
+    host: &Host,
+    worker: &WorkerUnit,
+    closed: Option<&Closed>,
+    document: Sha256,
+    reporter: &mut Reporter<'_>,
+) -> Result<()> {
     reporter.emit(Event::Worker(WorkerReport { state: WorkerState::Starting, result: None }));
-    let launched = match started(host, worker, document).await {
+    let launched = match started(host, worker, closed, document).await {
         Ok(before) => until_ready(host, worker, &before).await,
         Err(error) => Err(error),
     };
@@ -56,9 +63,10 @@ pub async fn launch(host: &Host, worker: &WorkerUnit, document: Sha256, reporter
 }
 
 /// Sees to it that the worker runs for this document; what was there before it did.
-async fn started(host: &Host, worker: &WorkerUnit, document: Sha256) -> Result<Before> {
+async fn started(host: &Host, worker: &WorkerUnit, closed: Option<&Closed>, document: Sha256) -> Result<Before> {
     let home = PathBuf::from(host.user(worker.user.as_str())?.home);
-    let (environment, drop_in) = (unit::environment_file(worker), unit::drop_in(worker, &home, ENVIRONMENT));
+    let environment = unit::environment_file(worker);
+    let drop_in = unit::drop_in(worker, &home, ENVIRONMENT) + &closed.map(Closed::settings).unwrap_or_default();
     let settings = Sha256::of([document.to_string(), environment.clone(), drop_in.clone()].join("\0").as_bytes());
     let running = Unit::show(host, WORKER).await?;
     let started_for = host.read_text(Path::new(STARTED_FOR))?;
@@ -74,7 +82,11 @@ async fn started(host: &Host, worker: &WorkerUnit, document: Sha256) -> Result<B
     // A crash loop of an earlier launch is not held against this one.
     host.run(&Program::new(["systemctl", "reset-failed", WORKER])).await?;
     let start = Program::new(["systemctl", "restart", WORKER]).timeout(stop_timeout(worker));
-    host.run_checked(&start).await.with_context(|| advice(worker))?;
+    let start = host.run_checked(&start).await;
+    if let Some(closed) = closed {
+        closed.judge(host)?;
+    }
+    start.with_context(|| advice(worker))?;
     host.write(Path::new(STARTED_FOR), settings.to_string().as_bytes(), Attributes::PRIVATE)?;
     Ok(before)
 }

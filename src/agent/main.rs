@@ -3,6 +3,7 @@
 mod apply;
 mod boot;
 mod cli;
+mod closed;
 mod config;
 mod document;
 mod host;

@@ -165,7 +165,7 @@ pub fn environment_file(worker: &WorkerUnit) -> String {
 }
 
 /// A word of a command line as systemd.syntax(7) has it.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let escaped: String = word
         .chars()
         .map(|c| match c {

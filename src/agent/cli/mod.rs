@@ -8,6 +8,7 @@ mod show;
 mod status;
 mod userdata;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -74,6 +75,12 @@ enum Command {
     Schema {
         /// Of what
         of: schema::Of,
+    },
+    /// Try whether the metadata service is closed where this runs (loitsut-worker.service does that)
+    #[command(hide = true)]
+    ProbeClosed {
+        /// Where it is
+        services: Vec<SocketAddr>,
     },
     /// Work with user-data
     #[command(subcommand)]
@@ -156,6 +163,7 @@ impl Cli {
             Command::Status { wait, json } => status::status(wait, json).await,
             Command::Analyze(Analyze::Blame { json }) => analyze::blame(json),
             Command::Schema { of } => schema::schema(of),
+            Command::ProbeClosed { services } => crate::closed::probe(&services).await,
             Command::Userdata(Userdata::Decode { file, reveal }) => userdata::decode(file.as_deref(), reveal),
         }
     }

@@ -12,6 +12,7 @@ pub mod http;
 pub mod lock;
 pub mod mask;
 pub mod process;
+pub mod rules;
 pub mod socket;
 pub mod tls;
 pub mod walk;

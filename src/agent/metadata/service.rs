@@ -1,5 +1,6 @@
 //! EC2's instance metadata service, version 2: a token first, then everything else with it.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +57,21 @@ impl Service {
     /// As [`Service::new`], with another patience.
     pub(crate) fn with_patience(endpoints: Vec<String>, retry: Retry) -> Self {
         Self { http: Direct::new(), endpoints, retry, session: Mutex::default() }
+    }
+
+    /// Where it may be asked.
+    ///
+    /// # Errors
+    /// One is named by a host name, which can lead anywhere; in words.
+    pub(crate) fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
+        let address = |endpoint: &String| {
+            let url = reqwest::Url::parse(endpoint).map_err(|error| format!("{endpoint}: {error}"))?;
+            let host = url.host_str().unwrap_or_default();
+            let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+            let address = address.map_err(|_| format!("it is known by the host name {host}, not by an address"))?;
+            Ok((address, url.port_or_known_default().unwrap_or(80)).into())
+        };
+        self.endpoints.iter().map(address).collect()
     }
 
     /// User-data and identity; with the token three requests.

@@ -39,5 +39,6 @@ mod unsupported;
 pub use decode::{Decoded, decode};
 pub use document::{Document, Preamble};
 pub use error::{DocumentError, UserDataError};
+pub use field::MetadataAccess;
 pub use text::Text;
 pub use unsupported::unsupported;

@@ -2,7 +2,6 @@
 
 use super::Document;
 use super::bundle::Bundle;
-use super::field::MetadataAccess;
 
 /// The keys of a document that ask for what this agent cannot do yet; `boot` must refuse it then, since an instance
 /// whose lease is ignored never ends.
@@ -13,7 +12,6 @@ pub fn unsupported(document: &Document, agent_version: &str) -> Vec<&'static str
         ("bundle.url", matches!(document.bundle, Some(Bundle::Url { .. }))),
         ("driver", document.driver.is_some()),
         ("lease", document.lease.is_some()),
-        ("metadata", document.metadata == MetadataAccess::Closed),
     ];
     asked.into_iter().filter_map(|(key, asked)| asked.then_some(key)).collect()
 }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Headers, HttpError, Limits, Problem, error, retry_after};
 use crate::host::dns::Dns;
-use crate::host::socket;
+use crate::host::socket::{self, Mark};
 
 /// A client of the metadata service.
 #[derive(Debug, Clone)]
@@ -86,7 +86,7 @@ impl Direct {
         };
         let mut last = connect(format!("{host} has no address"));
         for address in addresses {
-            match socket::connect((address, port).into()).await {
+            match socket::connect((address, port).into(), Mark::Agent).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = Problem::from(error),
             }
