@@ -42,6 +42,7 @@ test: setup ## everything that CI runs
 bench: setup ## time and memory against their marks
 	$(MAKE) build
 	$(PYTHON) tests/bench/no_change.py
+	$(PYTHON) tests/bench/first_apply.py
 
 # Advisories are left to a scheduled `cargo deny check advisories`: they come without a commit of ours, and by network.
 lint: ## formatting, clippy, and what may be a dependency, where cargo-deny is installed
