@@ -94,14 +94,17 @@ fn may_hold_secret(kind: &str, key: &str) -> bool {
     key == "when"
         || matches!(
             (kind, key),
-            ("command", "environment" | "script") | ("venv", "requirements") | ("file", "content" | "source" | "url")
+            ("command", "environment" | "script")
+                | ("venv", "requirements")
+                | ("file", "content" | "source" | "url")
+                | ("archive", "url")
         )
 }
 
 fn misplaced(name: &str, text: &Text<'_>) -> Diagnostic {
     Diagnostic::at(text.naming(name), format!("`{name}` is secret, and `{}` is not", text.key)).help(
         "a secret can stand in `when`, in the `environment` of a command or worker, in a `script` by its variable, in \
-         the `requirements` of a venv, and in `content`, `source` or `url` of a file",
+         the `requirements` of a venv, in `content`, `source` or `url` of a file, and in `url` of an archive",
     )
 }
 

@@ -1,6 +1,7 @@
 //! Resources checked and applied, in order; each after its drift, and never without.
 
 mod apt;
+mod archive;
 mod attributes;
 mod command;
 mod diff;
@@ -97,6 +98,7 @@ macro_rules! with_each_type {
             Resource::File($inner) => $call,
             Resource::Directory($inner) => $call,
             Resource::Symlink($inner) => $call,
+            Resource::Archive($inner) => $call,
             Resource::Group($inner) => $call,
             Resource::User($inner) => $call,
             Resource::Git($inner) => $call,

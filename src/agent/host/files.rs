@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use sha2::Digest as _;
 
 use super::Host;
 use super::file_error::FileError;
-use super::walk::{Entry, Missing};
+use super::walk::{self, Entry, Missing};
 
 /// What kind of thing a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -330,12 +330,7 @@ impl Host {
             return Ok(());
         }
         let entry = self.entry(path, Missing::Fail)?;
-        // By the directory that is held open, so that no link on the way can be swapped in.
-        let held = Path::new("/proc/self/fd").join(entry.directory.as_raw_fd().to_string()).join(&entry.name);
-        match std::fs::remove_dir_all(held) {
-            Err(error) if !is_absent(&error) => Err(FileError::io("remove", path, &error)),
-            _ => Ok(()),
-        }
+        walk::remove_all(&entry.directory, &entry.name).map_err(|errno| FileError::errno("remove", path, errno))
     }
 }
 

@@ -2,6 +2,7 @@
 //! waits are bounded and secrets are masked in one place.
 
 pub mod accounts;
+pub mod archive;
 pub mod cache;
 pub mod disks;
 pub mod dns;

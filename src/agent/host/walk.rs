@@ -3,12 +3,15 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::Host;
 use super::file_error::FileError;
@@ -81,6 +84,22 @@ impl Host {
 
 fn directory_flags() -> OFlag {
     OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
+}
+
+/// Removes what is in a directory under a name, with all below it; no link is followed, and /proc is not needed.
+pub(super) fn remove_all(parent: &impl AsFd, name: &OsStr) -> nix::Result<()> {
+    let not_a_directory = match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+        Err(errno) => errno,
+    };
+    let mut directory = match Dir::openat(parent, name, directory_flags(), Mode::empty()) {
+        Err(Errno::ENOTDIR) => return Err(not_a_directory),
+        opened => opened?,
+    };
+    let names = directory.iter().map(|entry| Ok(OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned()));
+    let names: Vec<OsString> = names.collect::<nix::Result<_>>()?;
+    names.iter().filter(|name| *name != "." && *name != "..").try_for_each(|name| remove_all(&directory, name))?;
+    unlinkat(parent, name, UnlinkatFlags::RemoveDir)
 }
 
 fn parts(path: &Path) -> VecDeque<OsString> {

@@ -36,6 +36,16 @@ pub enum Content {
     Remote(Remote),
 }
 
+impl Content {
+    /// Its digest.
+    pub fn sha256(&self) -> Sha256 {
+        match self {
+            Self::Bytes(bytes) => Sha256::of(bytes),
+            Self::Remote(remote) => remote.sha256,
+        }
+    }
+}
+
 impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -101,13 +111,9 @@ impl File {
     }
 
     pub(super) fn claims(&self) -> Vec<Claim> {
-        let content = match &self.content {
-            Content::Bytes(bytes) => Sha256::of(bytes),
-            Content::Remote(remote) => remote.sha256,
-        };
         Claims::about(format!("path {}", self.path))
             .want("type", "file")
-            .want("content", content)
+            .want("content", self.content.sha256())
             .want("mode", self.mode)
             .want("owner", format!("{}:{}", self.owner, self.group))
             .done()

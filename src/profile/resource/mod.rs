@@ -1,5 +1,6 @@
 //! The resource types: each one piece of wanted state, checked, with all its templates rendered.
 
+mod archive;
 mod command;
 mod file;
 mod git;
@@ -16,6 +17,7 @@ mod user;
 mod venv;
 mod worker;
 
+pub use archive::Archive;
 pub use command::{Action, Command};
 pub use file::{Content, Directory, File, Symlink};
 pub use git::{Git, Revision};
@@ -41,6 +43,8 @@ pub enum Resource {
     Packages(Packages),
     /// `file`
     File(File),
+    /// `archive`
+    Archive(Archive),
     /// `directory`
     Directory(Directory),
     /// `symlink`
@@ -64,11 +68,12 @@ pub enum Resource {
 }
 
 /// What `type` can be.
-pub(crate) const TYPES: [&str; 12] = [
+pub(crate) const TYPES: [&str; 13] = [
     "packages",
     "file",
     "directory",
     "symlink",
+    "archive",
     "group",
     "user",
     "git",
@@ -80,7 +85,7 @@ pub(crate) const TYPES: [&str; 12] = [
 ];
 
 /// Types that the language has and this version cannot apply yet.
-pub(crate) const LATER_TYPES: [&str; 2] = ["repository", "archive"];
+pub(crate) const LATER_TYPES: [&str; 1] = ["repository"];
 
 /// One thing that a resource wants to be so: no other resource may want it otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +141,7 @@ impl Resource {
             "file" => Self::File(File::read(table, tables)?),
             "directory" => Self::Directory(tree::typed(table)?),
             "symlink" => Self::Symlink(tree::typed(table)?),
+            "archive" => Self::Archive(Archive::read(table, tables)?),
             "group" => Self::Group(tree::typed(table)?),
             "user" => Self::User(User::read(table)?),
             "git" => Self::Git(Git::read(table)?),
@@ -155,6 +161,7 @@ impl Resource {
             Self::File(_) => "file",
             Self::Directory(_) => "directory",
             Self::Symlink(_) => "symlink",
+            Self::Archive(_) => "archive",
             Self::Group(_) => "group",
             Self::User(_) => "user",
             Self::Git(_) => "git",
@@ -173,6 +180,7 @@ impl Resource {
             Self::File(file) => file.path.to_string(),
             Self::Directory(directory) => directory.path.to_string(),
             Self::Symlink(link) => link.path.to_string(),
+            Self::Archive(archive) => archive.into.to_string(),
             Self::Group(group) => group.name.to_string(),
             Self::User(user) => user.name.to_string(),
             Self::Git(git) => git.path.to_string(),
@@ -191,6 +199,7 @@ impl Resource {
             Self::File(file) => file.claims(),
             Self::Directory(directory) => directory.claims(),
             Self::Symlink(link) => link.claims(),
+            Self::Archive(archive) => archive.claims(),
             Self::Group(group) => group.claims(),
             Self::User(user) => user.claims(),
             Self::Git(git) => git.claims(),

@@ -7,6 +7,7 @@ use crate::userdata::field::HttpUrl;
 
 /// A file somewhere else.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Remote {
     /// http or https.

@@ -2,6 +2,7 @@
 
 use schemars::{JsonSchema as _, Schema, SchemaGenerator};
 
+use super::archive::ArchiveTable;
 use super::command::CommandTable;
 use super::file::{Directory, FileTable, Symlink};
 use super::git::Git;
@@ -21,6 +22,7 @@ pub(crate) fn table(kind: &str, generator: &mut SchemaGenerator) -> Option<Schem
         "file" => FileTable::json_schema(generator),
         "directory" => Directory::json_schema(generator),
         "symlink" => Symlink::json_schema(generator),
+        "archive" => ArchiveTable::json_schema(generator),
         "group" => Group::json_schema(generator),
         "user" => User::json_schema(generator),
         "git" => Git::json_schema(generator),
