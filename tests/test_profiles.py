@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from boots import Machine, machine
 from lab import base
 from lab.buildbot import Master, master
 from lab.instance import HOST, Instance, instance

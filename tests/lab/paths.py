@@ -8,7 +8,6 @@ DIST = REPO / "dist"
 CACHE = Path(os.environ.get("LOITSUT_CACHE", "/var/cache/loitsut"))
 BASES = CACHE / "base"
 BASE = BASES / "bookworm"  # what instances and trees lie over, unless another one is named
-BAKED = CACHE / "baked"
 VENV = CACHE / "venv"
 APT = CACHE / "apt-cacher-ng"
 PYTHON_CACHE = CACHE / "py"
