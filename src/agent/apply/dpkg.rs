@@ -56,7 +56,8 @@ impl Status {
     fn add(&mut self, stanza: &str) {
         let (mut name, mut architecture, mut provides, mut state) = ("", "", "", "");
         let mut package = Package::default();
-        for line in stanza.lines() {
+        // Most lines are descriptions and dependencies: those are passed over by their first letter.
+        for line in stanza.lines().filter(|line| line.starts_with(['A', 'P', 'S', 'V'])) {
             match line.split_once(": ") {
                 Some(("Package", value)) => name = value,
                 Some(("Architecture", value)) => architecture = value,
