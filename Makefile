@@ -19,9 +19,14 @@ PYTHON = PYTHONPATH=tests $(LOITSUT_CACHE)/venv/bin/python -B
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
 
-build: ## release binaries, into dist/
-	cargo build --release --locked
-	install -D -t dist $(RELEASE)/loitsut $(RELEASE)/loitsut-driver
+# Man pages are made by the agent's build script: cargo tells where.
+build: ## release binaries and man pages, into dist/
+	mkdir -p dist
+	cargo build --release --locked --message-format=json-render-diagnostics >dist/build.json
+	install -t dist $(RELEASE)/loitsut $(RELEASE)/loitsut-driver
+	rm -rf dist/man
+	install -m 644 -D -t dist/man $$(sed -n '/build-script-executed.*#loitsut@/s/.*"out_dir":"\([^"]*\)".*/\1/p' dist/build.json)/man/*
+	rm dist/build.json
 
 docs: ## docs/reference.md, from the types that read profiles, layers and user-data; of the binary in dist/
 	docs/reference.py

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::host::Host;
-use crate::report::{Status, say};
+use crate::report::{Phase, Status, say};
 
 /// One thing that took time.
 #[derive(Serialize)]
@@ -31,9 +31,10 @@ pub(super) fn blame(json: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Phases without steps of their own, and the steps of the others; what goes on still is left out.
+/// Phases, the steps of `apply` instead of it, and downloads; what goes on still is left out, and `watch`, which is no
+/// part of the way.
 fn items(status: &Status) -> Vec<Item> {
-    let phases = status.phases.iter().filter(|report| report.phase.as_str() != "apply");
+    let phases = status.phases.iter().filter(|report| !matches!(report.phase, Phase::Apply | Phase::Watch));
     let phases = phases.filter_map(|report| {
         Some(Item { milliseconds: report.span.duration?, what: format!("phase {}", report.phase.as_str()) })
     });
@@ -41,7 +42,10 @@ fn items(status: &Status) -> Vec<Item> {
         let (duration, outcome) = (step.span.duration?, step.outcome.as_deref()?);
         Some(Item { milliseconds: duration, what: format!("{} ({}, {outcome})", step.resource, step.layer) })
     });
-    phases.chain(steps).collect()
+    let downloads = status.downloads.iter().filter_map(|download| {
+        Some(Item { milliseconds: download.span.duration?, what: format!("download {}", download.url) })
+    });
+    phases.chain(steps).chain(downloads).collect()
 }
 
 fn seconds(milliseconds: u64) -> String {

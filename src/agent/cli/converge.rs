@@ -35,9 +35,7 @@ pub(super) async fn plan(target: &Target) -> Result<ExitCode> {
 /// Makes it so.
 pub(super) async fn apply(target: &Target) -> Result<ExitCode> {
     let host = Rc::new(Host::here());
-    if !nix::unistd::geteuid().is_root() {
-        bail!("`loitsut apply` changes the system: run it as root (`loitsut plan` only looks)");
-    }
+    super::require_root("apply")?;
     let (resolved, disposable) = resolve(&host, target).await?;
     let Some(_lock) = host.lock()? else {
         bail!(

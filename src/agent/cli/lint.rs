@@ -10,6 +10,7 @@ use loitsut_profile::library::Library;
 use loitsut_profile::lint;
 use loitsut_profile::names::LayerName;
 use loitsut_profile::source::Place;
+use serde_json::{Value, json};
 
 use super::exit;
 use crate::host::Host;
@@ -17,8 +18,8 @@ use crate::host::files::Kind;
 use crate::library;
 use crate::report::say;
 
-/// Checks every path; errors go to standard error, a summary to standard output.
-pub(super) fn lint(paths: &[PathBuf]) -> Result<ExitCode> {
+/// Checks every path; errors go to standard error, a summary to standard output; as JSON both to the latter.
+pub(super) fn lint(paths: &[PathBuf], json: bool) -> Result<ExitCode> {
     let host = Rc::new(Host::here());
     let mut found: Vec<Diagnostic> = Vec::new();
     let mut checked = 0;
@@ -34,6 +35,11 @@ pub(super) fn lint(paths: &[PathBuf]) -> Result<ExitCode> {
             }
         }
     }
+    if json {
+        let errors: Vec<_> = found.iter().map(as_json).collect();
+        say(&serde_json::to_string_pretty(&json!({ "checked": checked, "errors": errors }))?);
+        return Ok(if found.is_empty() { ExitCode::SUCCESS } else { exit::FAILURE });
+    }
     match Diagnostics::none_in(found) {
         Ok(()) => {
             say(&format!("{checked} file{} checked, no errors", if checked == 1 { "" } else { "s" }));
@@ -44,6 +50,18 @@ pub(super) fn lint(paths: &[PathBuf]) -> Result<ExitCode> {
             Ok(exit::FAILURE)
         }
     }
+}
+
+fn as_json(error: &Diagnostic) -> Value {
+    let place = |place: &Place| json!({ "file": place.file.path, "line": place.line(), "column": place.column() });
+    let related = error.related.iter().map(|(at, label)| json!({ "place": place(at), "label": label }));
+    json!({
+        "message": error.message,
+        "label": error.label,
+        "place": error.place.as_ref().map(place),
+        "related": related.collect::<Vec<_>>(),
+        "help": error.help,
+    })
 }
 
 /// The same words at the same place; or the same cycle, which is found from every layer of it.

@@ -9,7 +9,7 @@ use loitsut_profile::order::Step;
 use sd_notify::NotifyState;
 
 pub use print::{Printer, Style, say};
-pub use status::{Failure, Phase, State, Status, WorkerReport, WorkerState};
+pub use status::{Failure, Phase, Span, State, Status, WorkerReport, WorkerState};
 
 use crate::host::Host;
 use crate::host::cache::Transfer;
