@@ -121,7 +121,14 @@ impl<'l> Layer<'l> {
 }
 
 fn root(file: &Arc<SourceFile>) -> Result<Spanned<DeTable<'_>>, Diagnostic> {
-    DeTable::parse(&file.text).map_err(|error| locate(error.into(), file, None))
+    DeTable::parse(&file.text).map_err(|error| {
+        let located = locate(error.into(), file, None);
+        // The parser's words are of itself, not of the file.
+        match located.message.contains("max recursion depth") {
+            true => Diagnostic { message: "nested too deep".into(), ..located }.help("write it flatter"),
+            false => located,
+        }
+    })
 }
 
 fn names(list: Vec<Spanned<LayerName>>, file: &Arc<SourceFile>) -> Vec<(LayerName, Place)> {
