@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tables import layers
+from tables import layers, mirror
 from tables.case import Case, load
 from tables.machine import Machine, machine
 from tables.server import serving
@@ -22,11 +22,15 @@ USER_DATA = "/etc/loitsut/user-data.json"
 SURROUNDINGS = {
     "tree": [],
     "archive": ["archive"],
+    "redhat": ["redhat"],
     "debian": ["debian"],
     "python": ["debian", "python"],
     "git": ["debian", "python", "git"],
     "uv": ["debian", "python", "uv"],
 }
+
+# Where cases find packages that are served by HTTP.
+MIRRORED = {"archive", "redhat"}
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +43,11 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def archive(folder: Path) -> Path:
     return layers.archive(folder / "archive")
+
+
+@pytest.fixture(scope="session")
+def redhat(folder: Path, apt_port: int) -> Path:
+    return layers.redhat(folder / "redhat", apt_port)
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +82,19 @@ def server() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def mirror_words(folder: Path) -> Iterator[dict[str, str]]:
+    with mirror.serving(folder / "mirror") as words:
+        yield words
+
+
+@pytest.fixture
+def words(case: Case, server: str, request: pytest.FixtureRequest) -> dict[str, str]:
+    """What stands for what in the texts of a case."""
+    of_mirror = request.getfixturevalue("mirror_words") if case.on in MIRRORED else {}
+    return {"@SERVER@": server, **of_mirror}
+
+
 @pytest.fixture
 def system(case: Case, baked: Path, request: pytest.FixtureRequest) -> Iterator[System]:
     if case.on == "machine":
@@ -84,8 +106,9 @@ def system(case: Case, baked: Path, request: pytest.FixtureRequest) -> Iterator[
 
 
 @pytest.mark.parametrize("case", load(), ids=str)
-def test_case(case: Case, system: System, server: str) -> None:
-    prepare(case, system, server)
+def test_case(case: Case, system: System, words: dict[str, str]) -> None:
+    case = case.with_words(words)
+    prepare(case, system)
     before = system.listing()
     planned = agent(system, case, "plan")
     assert system.listing() == before, "`plan` touched something"
@@ -111,14 +134,17 @@ def test_case(case: Case, system: System, server: str) -> None:
         system.script(case.after)
 
 
-def prepare(case: Case, system: System, server: str) -> None:
+def prepare(case: Case, system: System) -> None:
     for path, text in case.profiles().items():
-        system.put(f"{PROFILES}/{path}", text.replace("@SERVER@", server))
+        system.put(f"{PROFILES}/{path}", text)
     if document := case.document():
         system.put(USER_DATA, document)
     # The agent's own lock is no change, and does not make one when it is there.
     system.put("/run/loitsut/lock", "")
     system.script(case.before)
+    if case.on == "redhat":
+        # Whoever reads rpm's database brings it from the lower tree into the upper one.
+        system.script("rpm --query --all")
 
 
 def check_that_nothing_is_left(case: Case, system: System) -> None:

@@ -12,6 +12,7 @@ mod graph;
 pub mod library;
 pub mod lint;
 pub mod names;
+pub mod openpgp;
 pub mod order;
 pub mod param;
 mod render;

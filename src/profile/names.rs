@@ -152,6 +152,43 @@ impl fmt::Debug for Mode {
     }
 }
 
+checked_text!(
+    /// An architecture as dpkg calls it: `i386`, `arm64`.
+    Architecture,
+    |text| {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if text.is_empty() || text.starts_with('-') || !text.chars().all(allowed) {
+            return Err(Invalid::new(text, "is not an architecture").advise("`dpkg-architecture --list-known` has them"));
+        }
+        Ok(text.to_owned())
+    }
+);
+
+checked_text!(
+    /// The name of a repository, which its files get: letters, digits, `-`, `_` and `.`, as apt takes them.
+    RepositoryName,
+    |text| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) || text.len() > 100 || !text.chars().all(allowed) {
+            return Err(Invalid::new(text, "is not the name of a repository").advise(
+                "it has letters, digits and `-_.`, the first a letter or digit",
+            ));
+        }
+        Ok(text.to_owned())
+    }
+);
+
+checked_text!(
+    /// One word of a list in a repository's file, such as a URI, a suite or a component.
+    RepositoryWord,
+    |text| {
+        if text.is_empty() || text.starts_with(['-', '#', '[']) || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(Invalid::new(text, "is not one word").advise("write each in a string of its own"));
+        }
+        Ok(text.to_owned())
+    }
+);
+
 /// A package, optionally pinned: `name` or `name=version`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(from = "String", into = "String"))]

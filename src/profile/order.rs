@@ -1,7 +1,5 @@
-//! The order of applying: `early` resources as written, then one transaction for the packages of all layers, then
-//! everything else as written; all that first for the `provision` phase and then for `bind`.
-
-use std::collections::BTreeSet;
+//! The order of applying: `early` resources as written, then repositories, then one transaction for the packages of all
+//! layers, then everything else as written; all that first for the `provision` phase and then for `bind`.
 
 use crate::resolve::Planned;
 use crate::resource::{Packages, Resource};
@@ -23,11 +21,14 @@ pub fn steps(resources: &[Planned]) -> Vec<Step> {
 
 fn steps_of(phase: Phase, resources: &[Planned]) -> Vec<Step> {
     let here = || resources.iter().filter(|planned| planned.phase == phase);
+    let timely = || here().filter(|planned| !planned.early);
+    let is_repository = |planned: &&Planned| matches!(planned.resource, Resource::Repository(_));
     let is_package = |planned: &&Planned| matches!(planned.resource, Resource::Packages(_));
     let early = here().filter(|planned| planned.early).map(alone);
-    let packages: Vec<Planned> = here().filter(|planned| !planned.early).filter(is_package).cloned().collect();
-    let rest = here().filter(|planned| !planned.early && !is_package(planned)).map(alone);
-    early.chain(together(packages)).chain(rest).collect()
+    let repositories = timely().filter(is_repository).map(alone);
+    let packages: Vec<Planned> = timely().filter(is_package).cloned().collect();
+    let rest = timely().filter(|planned| !is_repository(planned) && !is_package(planned)).map(alone);
+    early.chain(repositories).chain(together(packages)).chain(rest).collect()
 }
 
 fn alone(planned: &Planned) -> Step {
@@ -35,11 +36,10 @@ fn alone(planned: &Planned) -> Step {
 }
 
 fn together(planned: Vec<Planned>) -> Option<Step> {
-    let (mut known, mut wanted) = (BTreeSet::new(), Vec::new());
-    for resource in planned.iter().map(|planned| &planned.resource) {
-        if let Resource::Packages(packages) = resource {
-            wanted.extend(packages.wanted.iter().filter(|want| known.insert(*want)).cloned());
-        }
-    }
-    (!planned.is_empty()).then_some(Step { resource: Resource::Packages(Packages { wanted }), planned })
+    let packages = planned.iter().filter_map(|planned| match &planned.resource {
+        Resource::Packages(packages) => Some(packages),
+        _ => None,
+    });
+    let resource = Resource::Packages(Packages::together(packages));
+    (!planned.is_empty()).then_some(Step { resource, planned })
 }

@@ -155,7 +155,7 @@ fn resolve_layer(
             return;
         }
         match resolve_entry(layer, entry, request, renderer) {
-            Ok(Some(Outcome::Planned(planned))) => resolved.resources.push(planned),
+            Ok(Some(Outcome::Planned(planned))) => resolved.resources.push(*planned),
             Ok(Some(Outcome::LeftOut(left_out))) => resolved.left_out.push(left_out),
             Ok(None) => {}
             Err(errors) => found.extend(errors.0),
@@ -176,7 +176,7 @@ fn resolve_layer(
 }
 
 enum Outcome {
-    Planned(Planned),
+    Planned(Box<Planned>),
     LeftOut(LeftOut),
 }
 
@@ -196,7 +196,8 @@ fn resolve_entry(
         return Ok(None);
     }
     let resource = renderer.resource(entry, &asks, Some(&request.facts.os.family))?;
-    Ok(Some(Outcome::Planned(Planned { resource, layer: name, place, phase, early: entry.early, secret })))
+    let planned = Planned { resource, layer: name, place, phase, early: entry.early, secret };
+    Ok(Some(Outcome::Planned(Box::new(planned))))
 }
 
 pub(crate) fn one_worker(layers: &[Layer<'_>], found: &mut Vec<Diagnostic>) {

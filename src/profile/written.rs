@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::names::LayerName;
 use crate::param::{Declaration, ParamValue};
-use crate::resource::{LATER_TYPES, TYPES, TableError, typed};
+use crate::resource::{TYPES, TableError, typed};
 use crate::source::{Place, SourceFile};
 use crate::suggest;
 use crate::suggest::did_you_mean;
@@ -266,9 +266,6 @@ fn check_worker_kind(kind: &str, place: Place) -> Result<(), Diagnostic> {
 fn check_kind(kind: &str, place: Place) -> Result<(), Diagnostic> {
     if TYPES.contains(&kind) {
         return Ok(());
-    }
-    if LATER_TYPES.contains(&kind) {
-        return Err(Diagnostic::at(place, format!("the resource type `{kind}` is not supported by this version")));
     }
     let help = did_you_mean(kind, TYPES).unwrap_or_else(|| format!("the types are {}", TYPES.join(", ")));
     Err(Diagnostic::at(place, format!("unknown resource type `{kind}`")).help(help))

@@ -2,8 +2,9 @@
 
 import json
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).parent
 
@@ -15,7 +16,7 @@ class Case:
     name: str
     table: str  # the file it is in
     on: str  # where it is played; one for the whole file
-    layer: str  # the text of layers/case.toml; @SERVER@ is the URL of a web server
+    layer: str  # the text of layers/case.toml; @SERVER@ is the URL of a web server, @MIRROR@ and others see mirror.py
     files: dict[str, str] = field(default_factory=dict)  # others of the bundle
     params: dict[str, str] = field(default_factory=dict)  # for the command line
     user_data: dict | None = None  # with it, the bind phase is applied too
@@ -29,6 +30,20 @@ class Case:
 
     def __str__(self) -> str:
         return f"{self.table}: {self.name}"
+
+    def with_words(self, words: dict[str, str]) -> "Case":
+        """The same with these words replaced by what they stand for, wherever they are."""
+        def filled(value: Any) -> Any:
+            if isinstance(value, str):
+                for word, meaning in words.items():
+                    value = value.replace(word, meaning)
+            elif isinstance(value, list):
+                value = [filled(item) for item in value]
+            elif isinstance(value, dict):
+                value = {key: filled(item) for key, item in value.items()}
+            return value
+
+        return Case(**{field.name: filled(getattr(self, field.name)) for field in fields(self)})
 
     def profiles(self) -> dict[str, str]:
         """The files of a folder of profiles: the profile `case` with the layer `case`."""

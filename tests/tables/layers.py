@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lab.paths import BASE, VENV
 
-from . import repository
+from . import repository, rpms
 from .tree import tree
 
 PROXY = "etc/apt/apt.conf.d/01proxy"
@@ -27,6 +27,22 @@ def archive(layer: Path) -> Path:
         made.script("rm /etc/apt/sources.list.d/*")
         made.put("/etc/apt/sources.list", repository.SOURCES)
         made.script("apt-get --quiet update")
+    return layer
+
+
+def redhat(layer: Path, apt_port: int) -> Path:
+    """dnf, rpm and an os-release of Fedora, with a repository of our own."""
+    rpms.make(layer / rpms.INSIDE.lstrip("/"))
+    _program(Path(__file__).with_name("hold-lock"), layer)
+    with tree(keep=layer) as made:
+        made.put(f"/{PROXY}", f'Acquire::http::Proxy "http://127.0.0.1:{apt_port}";\n')
+        made.script(
+            "apt-get --quiet update; apt-get --quiet --yes --no-install-recommends install dnf dnf-plugins-core rpm\n"
+            "rm -f /etc/os-release; printf 'ID=fedora\\nVERSION_ID=41\\n' >/etc/os-release\n"
+            "mkdir -p /etc/rpm /etc/yum.repos.d; echo '%_dbpath /var/lib/rpm' >/etc/rpm/macros.dbpath\n"
+            "mkdir -p /etc/dnf/vars; echo 41 >/etc/dnf/vars/releasever; echo '[main]\nenabled=0' >/etc/dnf/plugins/local.conf; rpm --initdb"
+        )
+        made.put("/etc/yum.repos.d/own.repo", rpms.REPOSITORY)
     return layer
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,10 @@ PACKAGES = [
     Package("lt-provider", control={"Provides": "lt-virtual"}),
     Package("lt-recommends", control={"Recommends": "lt-plain"}),
     Package("lt-needs-plain", control={"Depends": "lt-plain"}),
+    Package("lt-needs-new", control={"Depends": "lt-plain (>= 2.0)"}),
+    Package("lt-instead", control={"Conflicts": "lt-plain"}),
+    Package("lt-foreign", control={"Architecture": "i386"}),
+    Package("build-essential", "12.9"),
     *(
         Package("lt-conf", version, files={"etc/lt.conf": f"{version}\n"}, scripts={"conffiles": "/etc/lt.conf\n"})
         for version in ("1.0", "2.0")
@@ -47,14 +52,39 @@ PACKAGES = [
             "postinst": f"{ASK}db_get lt-asks/colour\necho \"colour '$RET'\" >/etc/lt-asks\n",
         },
     ),
+    # Asks what man-db asks.
+    Package(
+        "lt-man",
+        control={"Depends": "debconf"},
+        scripts={
+            "templates": "Template: man-db/auto-update\nType: boolean\nDefault: true\nDescription: Index?\n Now.\n",
+            "postinst": f"{ASK}db_get man-db/auto-update\necho \"index $RET\" >/etc/lt-man\n",
+        },
+    ),
 ]
 
 
-def make(folder: Path) -> None:
+# What `apt-get build-dep lt-source` reads.
+SOURCE_INDEX = """\
+Package: lt-source
+Binary: lt-source
+Version: 1.0
+Maintainer: nobody <nobody@example.org>
+Build-Depends: lt-plain (>= 2.0), lt-nowhere [hurd-any], lt-nothing | lt-virtual
+Architecture: any
+Format: 3.0 (native)
+Directory: .
+Checksums-Sha256:
+ 0000000000000000000000000000000000000000000000000000000000000000 1 lt-source_1.0.dsc
+"""
+
+
+def make(folder: Path, packages: Sequence[Package] = PACKAGES) -> None:
     """Build all packages there, with the index that apt reads."""
     folder.mkdir(parents=True)
-    stanzas = [_stanza(_build(package, folder), package) for package in PACKAGES]
+    stanzas = [_stanza(_build(package, folder), package) for package in packages]
     (folder / "Packages").write_text("\n".join(stanzas))
+    (folder / "Sources").write_text(SOURCE_INDEX)
 
 
 def _build(package: Package, folder: Path) -> Path:

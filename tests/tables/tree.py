@@ -46,7 +46,9 @@ class Tree(System):
 
     def listing(self) -> set[str]:
         # What differs from the lower trees is all there is to look at, and little.
-        find = ["nsenter", f"--target={self.pid}", "--mount", "find", f"{self.place}/upper", "-printf", LINE]
+        # rpm's database has two files that change when somebody reads it.
+        name = ["!", "-name", "rpmdb.sqlite-*"]
+        find = ["nsenter", f"--target={self.pid}", "--mount", "find", f"{self.place}/upper", *name, "-printf", LINE]
         return set(subprocess.run(find, check=True, text=True, stdout=subprocess.PIPE).stdout.splitlines())
 
 

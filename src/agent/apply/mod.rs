@@ -1,18 +1,17 @@
 //! Resources checked and applied, in order; each after its drift, and never without.
 
-mod apt;
 mod archive;
 mod attributes;
 mod command;
 mod diff;
 mod directory;
-mod dpkg;
 mod file;
 mod git;
 mod group;
 mod mount;
 mod packages;
 mod reboot;
+mod repository;
 mod service;
 mod symlink;
 mod user;
@@ -40,12 +39,10 @@ pub struct Context<'a> {
     downloads: Downloads<'a>,
     /// Speed may be bought with durability: the machine is thrown away after use.
     pub disposable: bool,
-    /// What dpkg says is installed.
-    packages: dpkg::Cache,
+    /// What package managers have told.
+    packages: packages::Known,
     /// What systemd says is active.
     units: ActiveUnits,
-    /// The package lists were brought up to date in this run.
-    lists: apt::Lists,
 }
 
 impl<'a> Context<'a> {
@@ -55,9 +52,8 @@ impl<'a> Context<'a> {
             host,
             disposable,
             downloads: Downloads::new(host),
-            packages: dpkg::Cache::default(),
+            packages: packages::Known::default(),
             units: ActiveUnits::default(),
-            lists: apt::Lists::default(),
         }
     }
 }
@@ -95,6 +91,7 @@ macro_rules! with_each_type {
     ($resource:expr, $inner:ident => $call:expr) => {
         match $resource {
             Resource::Packages($inner) => $call,
+            Resource::Repository($inner) => $call,
             Resource::File($inner) => $call,
             Resource::Directory($inner) => $call,
             Resource::Symlink($inner) => $call,

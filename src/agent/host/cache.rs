@@ -148,7 +148,6 @@ impl<'a> Downloads<'a> {
     ///
     /// # Errors
     /// It cannot be downloaded, or is larger.
-    #[allow(dead_code, reason = "for the keys of repositories")]
     pub(crate) async fn get_unverified(&self, url: &HttpUrl, limit: u64) -> Result<Vec<u8>, CacheError> {
         let http = Http::web()?;
         let retry = Retry { each: Duration::from_secs(60), ..Retry::DOWNLOAD };

@@ -6,9 +6,11 @@ mod file;
 mod git;
 mod group;
 mod mount;
+mod one_or_many;
 mod package;
 mod reboot;
 mod remote;
+mod repository;
 #[cfg(feature = "schema")]
 pub(crate) mod schema;
 mod service;
@@ -23,9 +25,10 @@ pub use file::{Content, Directory, File, Symlink};
 pub use git::{Git, Revision};
 pub use group::Group;
 pub use mount::Mount;
-pub use package::{Packages, WantedPackage};
+pub use package::{BuildDep, Manager, Packages, WantedPackage};
 pub use reboot::Reboot;
 pub use remote::Remote;
+pub use repository::{Key, Repository, RepositoryKind};
 pub use service::Service;
 pub use user::User;
 pub use venv::Venv;
@@ -41,6 +44,8 @@ use toml::de::DeTable;
 pub enum Resource {
     /// `packages`
     Packages(Packages),
+    /// `repository`
+    Repository(Repository),
     /// `file`
     File(File),
     /// `archive`
@@ -68,8 +73,9 @@ pub enum Resource {
 }
 
 /// What `type` can be.
-pub(crate) const TYPES: [&str; 13] = [
+pub(crate) const TYPES: [&str; 14] = [
     "packages",
+    "repository",
     "file",
     "directory",
     "symlink",
@@ -83,9 +89,6 @@ pub(crate) const TYPES: [&str; 13] = [
     "mount",
     "reboot",
 ];
-
-/// Types that the language has and this version cannot apply yet.
-pub(crate) const LATER_TYPES: [&str; 1] = ["repository"];
 
 /// One thing that a resource wants to be so: no other resource may want it otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +141,7 @@ impl Resource {
     pub(crate) fn read(kind: &str, table: Spanned<DeTable<'_>>, tables: &Tables<'_>) -> Result<Self, TableError> {
         Ok(match kind {
             "packages" => Self::Packages(Packages::read(table, tables)?),
+            "repository" => Self::Repository(Repository::read(table, tables)?),
             "file" => Self::File(File::read(table, tables)?),
             "directory" => Self::Directory(tree::typed(table)?),
             "symlink" => Self::Symlink(tree::typed(table)?),
@@ -158,6 +162,7 @@ impl Resource {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Packages(_) => "packages",
+            Self::Repository(_) => "repository",
             Self::File(_) => "file",
             Self::Directory(_) => "directory",
             Self::Symlink(_) => "symlink",
@@ -177,6 +182,7 @@ impl Resource {
     pub fn title(&self) -> String {
         let name = match self {
             Self::Packages(packages) => packages.title(),
+            Self::Repository(repository) => repository.name.to_string(),
             Self::File(file) => file.path.to_string(),
             Self::Directory(directory) => directory.path.to_string(),
             Self::Symlink(link) => link.path.to_string(),
@@ -196,6 +202,7 @@ impl Resource {
     pub(crate) fn claims(&self) -> Vec<Claim> {
         match self {
             Self::Packages(packages) => packages.claims(),
+            Self::Repository(repository) => repository.claims(),
             Self::File(file) => file.claims(),
             Self::Directory(directory) => directory.claims(),
             Self::Symlink(link) => link.claims(),

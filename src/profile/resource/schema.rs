@@ -10,6 +10,7 @@ use super::group::Group;
 use super::mount::Mount;
 use super::package::PackagesTable;
 use super::reboot::Reboot;
+use super::repository::RepositoryTable;
 use super::service::Service;
 use super::user::User;
 use super::venv::VenvTable;
@@ -19,6 +20,7 @@ use super::worker::WorkerTable;
 pub(crate) fn table(kind: &str, generator: &mut SchemaGenerator) -> Option<Schema> {
     Some(match kind {
         "packages" => PackagesTable::json_schema(generator),
+        "repository" => RepositoryTable::json_schema(generator),
         "file" => FileTable::json_schema(generator),
         "directory" => Directory::json_schema(generator),
         "symlink" => Symlink::json_schema(generator),

@@ -143,7 +143,6 @@ fn messages_point_at_the_place_and_suggest() {
             "[[resource]]\ntype = 'flie'\n",
             &["unknown resource type `flie`", "layers/a.toml:2:8", "did you mean `file`?"],
         ),
-        ("[[resource]]\ntype = 'archive'\n", &["`archive` is not supported by this version", "layers/a.toml:2"]),
         ("[[resorce]]\ntype = 'file'\n", &["unknown key `resorce`", "did you mean `resource`?", "layers/a.toml:1"]),
         ("[[resource]]\npath = '/x'\n", &["the key `type` is missing", "layers/a.toml:1"]),
         (

@@ -1,7 +1,7 @@
 //! What dpkg says is installed: read from its own file, without starting it.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -33,8 +33,8 @@ pub struct Package {
 pub struct Status {
     /// By name, and also by `name:architecture`.
     packages: BTreeMap<String, Package>,
-    /// Virtual names that an installed package provides.
-    provided: BTreeSet<String>,
+    /// Virtual names that installed packages provide, with the version if they say one.
+    provided: BTreeMap<String, Vec<Option<String>>>,
     /// A package is half installed, half configured or waits for a trigger.
     pub interrupted: bool,
     /// A package waits for a trigger.
@@ -79,8 +79,7 @@ impl Status {
             return;
         }
         if package.installed {
-            let names = provides.split(',').filter_map(|provided| provided.split_whitespace().next());
-            self.provided.extend(names.map(str::to_owned));
+            provides.split(',').for_each(|provided| self.add_provided(provided.trim()));
         }
         if state == "half-installed" {
             self.half_installed.push(format!("{name}:{architecture}"));
@@ -93,10 +92,29 @@ impl Status {
         }
     }
 
+    /// `name`, or `name (= version)`.
+    fn add_provided(&mut self, provided: &str) {
+        let (name, rest) = provided.split_once(' ').unwrap_or((provided, ""));
+        let version = rest.trim_matches(['(', ')']).strip_prefix('=').map(|version| version.trim().to_owned());
+        if !name.is_empty() {
+            self.provided.entry(name.to_owned()).or_default().push(version);
+        }
+    }
+
+    /// The versions in which installed packages provide a virtual name; one may provide it without saying any.
+    pub fn provided(&self, name: &str) -> impl Iterator<Item = Option<&str>> {
+        self.provided.get(name).into_iter().flatten().map(Option::as_deref)
+    }
+
     /// The package of that name, `name:architecture` or plain. One of no architecture is of each.
     pub fn package(&self, name: &str) -> Option<&Package> {
         let of_all = || self.packages.get(&format!("{}:all", name.split_once(':')?.0));
         self.packages.get(name).or_else(of_all)
+    }
+
+    /// The package of that name, if it is unpacked and configured.
+    pub fn installed(&self, name: &str) -> Option<&Package> {
+        self.package(name).filter(|package| package.installed)
     }
 
     /// How one wanted package differs, in a few words.
@@ -106,8 +124,8 @@ impl Status {
         if !wanted.present {
             return found.filter(|package| !package.gone).map(|_| format!("{name} is installed"));
         }
-        match (found.filter(|package| package.installed), &wanted.spec.version) {
-            (None, None) if self.provided.contains(name) => None,
+        match (self.installed(name), &wanted.spec.version) {
+            (None, None) if self.provided.contains_key(name) => None,
             (None, _) => Some(format!("{name} is missing")),
             (Some(package), Some(version)) if package.version != *version => {
                 Some(format!("{name} is {}, not {version}", package.version))
@@ -120,11 +138,11 @@ impl Status {
 
 /// The status, parsed again only when its file has changed.
 #[derive(Default)]
-pub struct Cache(RefCell<Option<(Stamp, Rc<Status>)>>);
+pub struct StatusCache(RefCell<Option<(Stamp, Rc<Status>)>>);
 
 type Stamp = Option<(i64, i64)>;
 
-impl Cache {
+impl StatusCache {
     /// What is installed now.
     ///
     /// # Errors
@@ -175,7 +193,14 @@ Provides: nothing-any-more
 ";
 
     fn want(spec: &str, present: bool) -> WantedPackage {
-        WantedPackage { spec: spec.parse().unwrap(), present, optional: false, recommends: false, hold: false }
+        WantedPackage {
+            spec: spec.parse().unwrap(),
+            present,
+            optional: false,
+            recommends: false,
+            hold: false,
+            upgrade: false,
+        }
     }
 
     #[test]
