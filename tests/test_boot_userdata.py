@@ -78,12 +78,11 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "another version of the document": ({"loitsut": 2}, ["2"]),
     "lease": ({"lease": {"idle": "30m"}}, ["`lease`", "not supported"]),
     "driver": ({"driver": {"url": "https://ci.example.org:7878", "token": "t0ken-t0ken"}}, ["`driver`", "not supported"]),
-    "another agent": (
-        {"agent": {"version": "99.0.0", "url": {"x86_64": "https://ci.example.org/a"}, "sha256": {"x86_64": "0" * 64}},
+    "another agent that is not for this machine": (
+        {"agent": {"version": "99.0.0", "url": {"pdp11": "https://ci.example.org/a"}, "sha256": {"pdp11": "0" * 64}},
          "a key of the future": True},
-        ["99.0.0", "not supported"],
+        ["99.0.0", "`url` and `sha256` for"],
     ),
-    "bundle by url": ({"bundle": {"url": "https://ci.example.org/b", "sha256": "0" * 64}}, ["`bundle.url`", "not supported"]),
     "bundle with another digest": (
         {"bundle": {"sha256": "0" * 64, "files": {"p.toml": "layers = []\n"}}}, ["bundle", "0" * 64],
     ),

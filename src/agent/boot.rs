@@ -10,6 +10,7 @@ use loitsut_profile::sha256::Sha256;
 use loitsut_profile::userdata::{self, Document};
 use sd_notify::NotifyState;
 
+use crate::agent;
 use crate::apply::{self, Context, RebootNeeded};
 use crate::closed::{self, Closed};
 use crate::config::Config;
@@ -59,6 +60,7 @@ async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
     let metadata = stop::unless_requested(source.fetch(host)).await??;
 
     reporter.emit(Event::Phase(Phase::UserData));
+    agent::become_wanted(host, metadata.user_data.as_deref()).await?;
     let document = match document::read(metadata.user_data.as_deref())? {
         document::Read::Ours(document) => document,
         document::Read::NotOurs(why) => {
@@ -71,7 +73,7 @@ async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
     state::adopt(host, &metadata.identity.instance_id)?;
 
     reporter.emit(Event::Phase(Phase::Profile));
-    let library = library::of_document(Rc::clone(host), &document)?;
+    let library = library::of_document(Rc::clone(host), &document).await?;
     let resolved = Wanted::by_document(&document, &metadata.identity).resolve(host, &library)?;
     let launch_id = document.launch.as_ref().map(|launch| launch.id.as_str());
     reporter.emit(Event::Profile { profile: &resolved.profile, launch: launch_id });
@@ -112,7 +114,7 @@ async fn reboot_or_fail(host: &Host, failure: StepFailure, launch: &str, reporte
 }
 
 fn refuse_unsupported(document: &Document) -> Result<()> {
-    let keys = userdata::unsupported(document, env!("CARGO_PKG_VERSION"));
+    let keys = userdata::unsupported(document);
     if keys.is_empty() {
         return Ok(());
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use loitsut_profile::userdata::{self, Decoded, Document};
 
+use crate::agent::{FETCHED, VERSION};
 use crate::host::Host;
 
 /// What user-data is.
@@ -36,12 +37,12 @@ pub fn read(bytes: Option<&[u8]>) -> Result<Read> {
         Decoded::Ours(text) => {
             // Before the rest, which another version may not know.
             if let Some(agent) = text.preamble()?.agent
-                && agent.version.as_str() != env!("CARGO_PKG_VERSION")
+                && agent.version.as_str() != VERSION
             {
                 anyhow::bail!(
-                    "the user-data asks for loitsut {}, and this is {}: fetching another version is not supported yet",
-                    agent.version,
-                    env!("CARGO_PKG_VERSION")
+                    "the user-data asks for loitsut {}, and this is {VERSION}: `loitsut boot` fetches the other one, which is \
+                     then {FETCHED}",
+                    agent.version
                 );
             }
             Ok(Read::Ours(Box::new(text.document()?)))

@@ -11,6 +11,7 @@ use loitsut_profile::source::SourceFile;
 use loitsut_profile::userdata::Document;
 use loitsut_profile::userdata::bundle::Bundle;
 
+use crate::bundle;
 use crate::host::Host;
 use crate::host::files::Kind;
 
@@ -26,13 +27,13 @@ const MOST: usize = 10_000;
 /// The library that a document means: its bundle, or else the image's.
 ///
 /// # Errors
-/// Files cannot be read, or the bundle has to be downloaded.
-pub fn of_document(host: Rc<Host>, document: &Document) -> Result<Library> {
+/// Files cannot be read, or the bundle cannot be had.
+pub async fn of_document(host: Rc<Host>, document: &Document) -> Result<Library> {
     match &document.bundle {
         Some(Bundle::Files { files, .. }) => {
             Ok(Library::of_bundle(&files.iter().map(|(path, text)| (path.to_string(), text.clone())).collect()))
         }
-        Some(Bundle::Url { .. }) => bail!("`bundle.url` is not supported by this version: send `bundle.files`"),
+        Some(Bundle::Url { url, sha256 }) => bundle::fetch(&host, document, url, *sha256).await,
         None => on_image(host),
     }
 }

@@ -1,7 +1,9 @@
 //! loitsut, the agent: makes a build machine out of a generic image, and launches its worker.
 
+mod agent;
 mod apply;
 mod boot;
+mod bundle;
 mod cli;
 mod closed;
 mod config;

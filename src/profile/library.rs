@@ -33,6 +33,19 @@ impl Library {
         Self::new(texts, Box::new(move |path| Ok(files.get(path.as_str()).map(|text| text.clone().into_bytes()))))
     }
 
+    /// The library that the files of a fetched bundle are; it stands alone.
+    ///
+    /// # Errors
+    /// A file of the language is not text.
+    pub fn of_files(files: BTreeMap<String, Vec<u8>>) -> Result<Self, String> {
+        let mut texts = BTreeMap::new();
+        for (path, content) in files.iter().filter(|(path, _)| path.ends_with(".toml")) {
+            let text = String::from_utf8(content.clone()).map_err(|_| format!("{path} is not UTF-8 text"))?;
+            texts.insert(path.clone(), Arc::new(SourceFile { path: path.clone(), text }));
+        }
+        Ok(Self::new(texts, Box::new(move |path| Ok(files.get(path.as_str()).cloned()))))
+    }
+
     /// The file of a profile.
     pub(crate) fn profile(&self, name: &str) -> Option<&Arc<SourceFile>> {
         self.texts.get(&format!("{name}.toml"))

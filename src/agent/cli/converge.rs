@@ -94,7 +94,7 @@ pub(super) async fn sources(host: &Rc<Host>, target: &Target) -> Result<Sources>
     let (document, identity) = document(host, target).await?;
     let library = match (&target.profiles, &document) {
         (Some(folder), _) => library::in_folder(Rc::clone(host), folder)?,
-        (None, Some(document)) => library::of_document(Rc::clone(host), document)?,
+        (None, Some(document)) => library::of_document(Rc::clone(host), document).await?,
         (None, None) => library::on_image(Rc::clone(host))?,
     };
     Ok(Sources { document, identity, library })

@@ -18,6 +18,7 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, ClientBuilder, Method, Response, Url};
+use rustls::ClientConfig;
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use direct::Direct;
@@ -64,11 +65,18 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    /// For everything but the metadata service: by the proxy that the environment names, with a few redirects, never to the metadata
-    /// service.
+    /// For everything but the metadata service: by the proxy that the environment names, with a few redirects, never to
+    /// the metadata service.
     pub(crate) fn web() -> Result<Self, SetupError> {
-        let client = builder(Dns::system().without_link_local())?;
+        let client = builder(Dns::system().without_link_local(), tls::client_config())?;
         Self::build(client.redirect(Policy::custom(judge_redirect)))
+    }
+
+    /// For the driver: by the proxy that the environment names, without redirects, since the token is for it alone.
+    /// With a certificate authority in PEM, no other is trusted.
+    pub(crate) fn driver(ca: Option<&str>) -> Result<Self, SetupError> {
+        let tls = ca.map_or_else(tls::client_config, tls::client_config_of);
+        Self::build(builder(Dns::system(), tls)?.redirect(Policy::none()))
     }
 
     fn build(client: ClientBuilder) -> Result<Self, SetupError> {
@@ -111,8 +119,8 @@ impl Http {
 }
 
 /// What both clients have in common.
-fn builder(dns: Dns) -> Result<ClientBuilder, SetupError> {
-    let tls = tls::client_config().map_err(|error| SetupError(error.to_string()))?;
+fn builder(dns: Dns, tls: Result<ClientConfig, rustls::Error>) -> Result<ClientBuilder, SetupError> {
+    let tls = tls.map_err(|error| SetupError(error.to_string()))?;
     Ok(Client::builder()
         .user_agent(NAME)
         .tls_backend_preconfigured(tls)

@@ -6,7 +6,9 @@ mod lines;
 mod program;
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -39,6 +41,12 @@ pub struct Finished {
 }
 
 impl Host {
+    /// Becomes another program, with the same arguments and one more variable. Returns only if that cannot be.
+    pub fn become_program(&self, path: &Path, variable: &str, value: &str) -> io::Error {
+        let mut program = std::process::Command::new(self.rooted(path));
+        program.args(std::env::args_os().skip(1)).env(variable, value).exec()
+    }
+
     /// Runs a program to its end, whatever its exit status.
     ///
     /// # Errors

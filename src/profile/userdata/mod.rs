@@ -37,7 +37,7 @@ mod text;
 mod unsupported;
 
 pub use decode::{Decoded, decode};
-pub use document::{Document, Preamble};
+pub use document::{Agent, Document, Driver, Preamble};
 pub use error::{DocumentError, UserDataError};
 pub use field::MetadataAccess;
 pub use text::Text;
