@@ -1,6 +1,8 @@
 """The binary against metadata services that misbehave: what may pass is waited for, what cannot pass ends at once."""
 
 import json
+import secrets
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 from cell import Cell, finish
 from imds import PROPER, Answer, Imds, always, answer, at_first
+from lab.paths import DIST
 
 # Becomes ready without touching anything.
 USER_DATA = json.dumps({
@@ -100,6 +103,68 @@ def test_what_cannot_pass_is_final_at_once(cell: Cell, fault: Answer, words: lis
     assert (status, failure["class"]) == (1, "metadata"), output
     for word in words:
         assert word in failure["message"]
+
+
+def openstack(_: Imds, line: str) -> bytes:
+    """No tokens, no identity document, and everything without either."""
+    known = {"user-data": USER_DATA, "instance-id": "i-0000001a", "instance-type": "m1.small"}
+    path = line.rsplit("/", 1)[-1]
+    return answer(200, known[path]) if line.startswith("GET") and path in known else answer(404)
+
+
+def test_version_1_is_asked_where_the_image_permits_it(cell: Cell) -> None:
+    cell.write("/etc/loitsut/agent.toml", "metadata_v1 = true\n")
+    with Imds(USER_DATA, openstack) as service:
+        status, output = cell.run("boot", environment=service.environment)
+    assert status == 0, output
+    assert cell.status()["state"] == "ready"
+    assert "version 1" in output
+    assert service.requests[:2] == ["PUT /latest/api/token", "GET /latest/user-data"]
+
+
+def test_the_permit_does_not_weaken_version_2(cell: Cell) -> None:
+    cell.write("/etc/loitsut/agent.toml", "metadata_v1 = true\n")
+    with Imds(USER_DATA) as service:
+        status, output = cell.run("boot", environment=service.environment)
+    assert (status, service.requests) == (0, NORMAL), output
+
+
+@pytest.mark.parametrize("maker", ["QEMU", "OpenStack Foundation", "Not Amazon EC2"])
+def test_a_stranger_is_not_even_asked(cell: Cell, tmp_path: Path, maker: str) -> None:
+    cell.write("/sys/class/dmi/id/sys_vendor", f"{maker}\n")
+    cell.write("/sys/class/dmi/id/product_uuid", "EC2F58AF-2DAD-C57E-88C0-A81CB6084290\n")
+    trace = tmp_path / "trace"
+    status, output = cell.run("boot", under=["strace", "-f", "-e", "trace=%network", "-o", str(trace)])
+    assert status == 1 and "does not look like EC2" in output
+    assert "exited with 1" in trace.read_text() and "AF_INET" not in trace.read_text()
+
+
+@pytest.fixture
+def ipv6_only(tmp_path: Path) -> Iterator[list[str]]:
+    """What runs a command where there is IPv6 only, and EC2's metadata service on it."""
+    name = f"ipv6-only-{secrets.token_hex(4)}"
+    inside = ["ip", "netns", "exec", name]
+    file = tmp_path / "user-data"
+    file.write_bytes(USER_DATA)
+    with ExitStack() as stack:
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        stack.callback(subprocess.run, ["ip", "netns", "delete", name], check=True)
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        subprocess.run(["ip", "-n", name, "address", "add", "fd00:ec2::254/128", "dev", "lo", "nodad"], check=True)
+        serve = ["nspawn", "metadata", "--listen=[fd00:ec2::254]:80", f"--user-data={file}"]
+        service = stack.enter_context(
+            subprocess.Popen([*inside, str(DIST / "loitsut-driver"), *serve], stdout=subprocess.PIPE, text=True)
+        )
+        stack.callback(service.kill)
+        assert service.stdout is not None and "fd00:ec2::254" in service.stdout.readline()
+        yield inside
+
+
+def test_a_machine_may_have_ipv6_only(cell: Cell, ipv6_only: list[str]) -> None:
+    cell.write("/sys/class/dmi/id/sys_vendor", "Amazon EC2\n")
+    status, output = cell.run("boot", under=ipv6_only)
+    assert status == 0, output
+    assert (cell.status()["state"], cell.status()["launch"]) == ("ready", "l1")
 
 
 NEVER = {

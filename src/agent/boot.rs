@@ -56,7 +56,7 @@ pub async fn boot() -> ExitCode {
 
 /// metadata -> user-data -> profile -> apply -> launch -> watch
 async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
-    let source = Source::detect(host, Config::read(host)?.metadata)?;
+    let source = Source::detect(host, Config::read(host)?)?;
     let metadata = stop::unless_requested(source.fetch(host)).await??;
 
     reporter.emit(Event::Phase(Phase::UserData));

@@ -15,6 +15,9 @@ const CONFIG: &str = "/etc/loitsut/agent.toml";
 pub struct Config {
     /// A file or directory that takes the place of the metadata service.
     pub metadata: Option<PathBuf>,
+    /// A metadata service that gives no token may be asked without one, as version 1 has it: OpenStack's is such.
+    #[serde(default)]
+    pub metadata_v1: bool,
 }
 
 impl Config {

@@ -122,7 +122,7 @@ async fn document(host: &Host, target: &Target) -> Result<(Option<Box<Document>>
         (Some(file), _) => (Some(document::bytes_of(host, Some(file))?), Identity::default()),
         (None, Some(_)) => return Ok((None, Identity::default())),
         (None, None) => {
-            let source = Source::detect(host, Config::read(host)?.metadata)?;
+            let source = Source::detect(host, Config::read(host)?)?;
             let metadata = stop::unless_requested(source.fetch(host)).await??;
             (metadata.user_data, metadata.identity)
         }

@@ -215,7 +215,7 @@ mod tests {
     use crate::metadata::Service;
 
     fn at(url: &str) -> Source {
-        Source::Service(Service::new(vec![url.to_owned()]))
+        Source::Service(Service::new(vec![url.to_owned()], false))
     }
 
     #[test]

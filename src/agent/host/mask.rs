@@ -1,5 +1,7 @@
 //! Secrets taken out of what programs print.
 
+mod forms;
+
 use std::borrow::Cow;
 
 use loitsut_profile::secret::{MASK, Secret};
@@ -14,9 +16,9 @@ pub struct Mask {
 }
 
 impl Mask {
-    /// Masks these values too, each line of them, and their forms in JSON.
+    /// Masks these values too, each line of them, and what programs turn them into: JSON, URLs, base64, quoted words.
     pub fn add(&mut self, secrets: &[Secret]) {
-        let forms = secrets.iter().flat_map(|secret| forms_of(secret.reveal()));
+        let forms = secrets.iter().flat_map(|secret| forms::of(secret.reveal()));
         let forms = forms.filter(|form| form.len() >= SHORTEST);
         self.secrets.extend(forms.map(Secret::from));
         // The longest first, so that a secret inside another does not leave a half of it.
@@ -44,13 +46,6 @@ impl Mask {
     pub fn longest(&self) -> usize {
         self.secrets.first().map_or(0, |secret| secret.reveal().len())
     }
-}
-
-fn forms_of(secret: &str) -> Vec<String> {
-    let json = serde_json::Value::from(secret).to_string();
-    let quoted = json.trim_matches('"').to_owned();
-    let lines = secret.split(['\n', '\r']).map(|line| line.trim().to_owned());
-    [secret.to_owned(), quoted].into_iter().chain(lines).collect()
 }
 
 #[cfg(test)]

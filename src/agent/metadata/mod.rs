@@ -8,10 +8,12 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::config::Config;
 use crate::host::Host;
 use crate::host::file_error::FileError;
 use crate::host::http::{GaveUp, HttpError};
 
+use platform::Platform;
 pub(crate) use service::Service;
 
 /// The most that is taken of user-data or of any other answer.
@@ -57,6 +59,11 @@ pub(crate) enum MetadataError {
         Source::ENDPOINT
     )]
     NotEc2 { maker: String },
+    #[error(
+        "this machine is OpenStack's, whose metadata service knows no tokens: permit version 1 by metadata_v1 = true in \
+         /etc/loitsut/agent.toml"
+    )]
+    OpenStack,
     #[error("{variable}: {problem}")]
     Variable { variable: &'static str, problem: String },
     #[error("{} is named as the source of metadata, but is not there", path.display())]
@@ -73,8 +80,8 @@ pub(crate) enum MetadataError {
     )]
     Off(HttpError),
     #[error(
-        "the metadata service gives no token: {0}; it may know only version 1, which loitsut does not speak: give the \
-         user-data by metadata = \"PATH\" in /etc/loitsut/agent.toml"
+        "the metadata service gives no token: {0}; if it knows only version 1, \
+         permit that by metadata_v1 = true in /etc/loitsut/agent.toml"
     )]
     NoToken(HttpError),
     #[error("the answer of {url} is not a token but {found}: is that a metadata service?")]
@@ -101,26 +108,28 @@ impl Source {
 
     /// The source for this machine: the path of its agent.toml, else the service that the environment names, else
     /// EC2's if this is EC2.
-    pub(crate) fn detect(host: &Host, path: Option<PathBuf>) -> Result<Self, MetadataError> {
-        Self::detect_by(host, path, |name| std::env::var_os(name).map(|v| v.to_string_lossy().into_owned()))
+    pub(crate) fn detect(host: &Host, config: Config) -> Result<Self, MetadataError> {
+        Self::detect_by(host, config, |name| std::env::var_os(name).map(|v| v.to_string_lossy().into_owned()))
     }
 
     fn detect_by(
         host: &Host,
-        path: Option<PathBuf>,
+        config: Config,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, MetadataError> {
-        if let Some(path) = path {
+        if let Some(path) = config.metadata {
             return Ok(Self::Path(path));
         }
         // The SDKs take an empty value for none.
         let variable = |name| environment(name).filter(|value| !value.is_empty());
         if let Some(url) = variable(Self::ENDPOINT) {
-            return Ok(Self::Service(Service::new(vec![endpoint(&url)?])));
+            return Ok(Self::Service(Service::new(vec![endpoint(&url)?], config.metadata_v1)));
         }
-        platform::require_ec2(host)?;
-        let endpoints = by_mode(variable(Self::MODE).as_deref())?;
-        Ok(Self::Service(Service::new(endpoints)))
+        let endpoints = match platform::detect(host, config.metadata_v1)? {
+            Platform::Ec2 => by_mode(variable(Self::MODE).as_deref())?,
+            Platform::OpenStack => vec![Self::EC2_V4.to_owned()],
+        };
+        Ok(Self::Service(Service::new(endpoints, config.metadata_v1)))
     }
 
     /// Learns everything, with one time limit for all of it.

@@ -1,4 +1,5 @@
-//! EC2's instance metadata service, version 2: a token first, then everything else with it.
+//! EC2's instance metadata service, version 2: a token first, then everything else with it. Version 1, without tokens, only
+//! where the image permits it and the service knows no other.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,8 @@ const USER_DATA: &str = "/latest/user-data";
 const IDENTITY: &str = "/latest/dynamic/instance-identity/document";
 /// What clouds have that know no identity document.
 const INSTANCE_ID: &str = "/latest/meta-data/instance-id";
+const INSTANCE_TYPE: &str = "/latest/meta-data/instance-type";
+const ZONE: &str = "/latest/meta-data/placement/availability-zone";
 
 /// Six hours, the longest that EC2 grants: a watch over a working day then needs a new token only once or twice.
 const TTL: (&str, &str) = ("x-aws-ec2-metadata-token-ttl-seconds", "21600");
@@ -37,26 +40,35 @@ const PATIENCE: Retry = Retry {
 pub(crate) struct Service {
     http: Direct,
     endpoints: Vec<String>,
+    v1_is_permitted: bool,
     retry: Retry,
     session: Mutex<Session>,
 }
 
-/// Which endpoint is in use, and the token that it gave.
+/// Which endpoint is in use, and how it lets itself be asked.
 #[derive(Debug, Default)]
 struct Session {
     endpoint: usize,
-    token: Option<Secret>,
+    access: Option<Access>,
+}
+
+/// How a service lets itself be asked.
+#[derive(Debug, Clone)]
+enum Access {
+    Token(Secret),
+    /// By anybody: version 1.
+    Free,
 }
 
 impl Service {
     /// The service at any of these base URLs, the likeliest first.
-    pub(crate) fn new(endpoints: Vec<String>) -> Self {
-        Self::with_patience(endpoints, PATIENCE)
+    pub(crate) fn new(endpoints: Vec<String>, v1_is_permitted: bool) -> Self {
+        Self::with_patience(endpoints, v1_is_permitted, PATIENCE)
     }
 
     /// As [`Service::new`], with another patience.
-    pub(crate) fn with_patience(endpoints: Vec<String>, retry: Retry) -> Self {
-        Self { http: Direct::new(), endpoints, retry, session: Mutex::default() }
+    pub(crate) fn with_patience(endpoints: Vec<String>, v1_is_permitted: bool, retry: Retry) -> Self {
+        Self { http: Direct::new(), endpoints, v1_is_permitted, retry, session: Mutex::default() }
     }
 
     /// Where it may be asked.
@@ -81,9 +93,11 @@ impl Service {
     }
 
     async fn identity(&self, tries: &Tries<'_>) -> Result<Identity, MetadataError> {
-        let identity = match self.read(tries, IDENTITY).await? {
+        // Whoever knows version 1 only has no such document either.
+        let document = if self.is_free() { None } else { self.read(tries, IDENTITY).await? };
+        let identity = match document {
             Some(document) => Identity::parse("the identity document", &document)?,
-            None => Identity { instance_id: self.instance_id(tries).await?, ..Identity::default() },
+            None => self.identity_in_pieces(tries).await?,
         };
         let id = &identity.instance_id;
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -95,9 +109,17 @@ impl Service {
         Ok(identity)
     }
 
-    async fn instance_id(&self, tries: &Tries<'_>) -> Result<String, MetadataError> {
-        let id = self.read(tries, INSTANCE_ID).await?.unwrap_or_default();
-        Ok(String::from_utf8_lossy(&id).trim().to_owned())
+    async fn identity_in_pieces(&self, tries: &Tries<'_>) -> Result<Identity, MetadataError> {
+        let text = async |path| {
+            let text = self.read(tries, path).await?;
+            Ok::<_, MetadataError>(text.map(|text| String::from_utf8_lossy(&text).trim().to_owned()))
+        };
+        Ok(Identity {
+            instance_id: text(INSTANCE_ID).await?.unwrap_or_default(),
+            instance_type: text(INSTANCE_TYPE).await?,
+            availability_zone: text(ZONE).await?,
+            ..Identity::default()
+        })
     }
 
     /// What is at `path`; `None` if the service says that there is nothing.
@@ -108,19 +130,22 @@ impl Service {
 
     async fn try_read(&self, path: &str, until: Instant) -> Result<Option<Vec<u8>>, Failure> {
         let limits = Limits { until, bytes: LIMIT };
-        let token = match self.token() {
-            Some(token) => token,
-            None => self.renew_token(limits).await?,
+        let access = match self.access() {
+            Some(access) => access,
+            None => self.gain_access(limits).await?,
         };
         let url = self.url(path);
-        let headers = [(TOKEN_HEADER, token.reveal())];
-        match self.http.get(&url, &headers, limits).await {
+        let headers: &[_] = match &access {
+            Access::Token(token) => &[(TOKEN_HEADER, token.reveal())],
+            Access::Free => &[],
+        };
+        match self.http.get(&url, headers, limits).await {
             Ok(body) => Ok(Some(body)),
             Err(error) => match error.status() {
                 Some(404) => Ok(None),
                 Some(403) => Err(Failure::Final(MetadataError::Off(error))),
                 Some(401) => {
-                    self.session().token = None;
+                    self.session().access = None;
                     Err(Failure::Request(error))
                 }
                 _ => Err(Failure::Request(error)),
@@ -128,12 +153,18 @@ impl Service {
         }
     }
 
-    async fn renew_token(&self, limits: Limits) -> Result<Secret, Failure> {
+    async fn gain_access(&self, limits: Limits) -> Result<Access, Failure> {
         let url = self.url(TOKEN);
-        let answer = self.http.put(&url, &[TTL], limits).await;
-        let token = checked(&url, answer.map_err(|error| self.no_token(error))?)?;
-        self.session().token = Some(token.clone());
-        Ok(token)
+        let access = match self.http.put(&url, &[TTL], limits).await {
+            Ok(answer) => Access::Token(checked(&url, answer)?),
+            Err(error) if self.v1_is_permitted && matches!(error.status(), Some(404 | 405)) => {
+                tracing::warn!("the metadata service gives no token: it is asked by version 1, as agent.toml permits");
+                Access::Free
+            }
+            Err(error) => return Err(self.no_token(error)),
+        };
+        self.session().access = Some(access.clone());
+        Ok(access)
     }
 
     /// Sorts out why there is no token. Where there is no way to this endpoint, the next try asks the next one.
@@ -153,8 +184,12 @@ impl Service {
         format!("{}{path}", self.endpoints[self.session().endpoint])
     }
 
-    fn token(&self) -> Option<Secret> {
-        self.session().token.clone()
+    fn access(&self) -> Option<Access> {
+        self.session().access.clone()
+    }
+
+    fn is_free(&self) -> bool {
+        matches!(self.session().access, Some(Access::Free))
     }
 
     fn session(&self) -> MutexGuard<'_, Session> {

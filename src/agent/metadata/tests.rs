@@ -38,7 +38,7 @@ fn decent(head: &str) -> Reply {
 }
 
 fn service(fake: &Fake) -> Service {
-    Service::with_patience(vec![fake.url("")], impatient())
+    Service::with_patience(vec![fake.url("")], false, impatient())
 }
 
 /// Fetches from a service that answers as `reply` says.
@@ -122,7 +122,7 @@ async fn a_service_that_refuses_at_first_is_waited_for() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let endpoint = format!("http://{}", socket.local_addr().unwrap());
-    let service = Service::with_patience(vec![endpoint], impatient());
+    let service = Service::with_patience(vec![endpoint], false, impatient());
     let appears = async {
         tokio::time::sleep(Duration::from_millis(100)).await; // the fault
         Fake::listen(socket.listen(8).unwrap(), |head, _| decent(head))
@@ -137,7 +137,7 @@ async fn a_service_that_always_refuses_is_given_up() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         format!("http://{}", listener.local_addr().unwrap())
     };
-    let service = Service::with_patience(vec![endpoint], impatient());
+    let service = Service::with_patience(vec![endpoint], false, impatient());
     let fetched = service.fetch().await.map_err(|error| error.to_string());
     assert_fails(fetched, &["PUT http://127.0.0.1:", "Connection refused", "given up after", "tries in"]);
 }
@@ -187,7 +187,7 @@ async fn switched_off_is_final_and_says_how_to_switch_on() {
 #[tokio::test]
 async fn a_service_without_tokens_is_final() {
     let (fake, fetched) = fetch(|_, _| answer(404, "")).await;
-    assert_fails(fetched, &["404", "version 1", "agent.toml"]);
+    assert_fails(fetched, &["404", "version 1", "metadata_v1 = true"]);
     assert_eq!(fake.requests().len(), 1);
 }
 
@@ -268,7 +268,7 @@ async fn the_second_endpoint_is_asked_when_there_is_no_way_to_the_first() {
     let fake = Fake::start(|head, _| decent(head)).await;
     let silent = Fake::start(|_, _| Reply::Hang).await;
     let endpoints = vec![silent.url(""), fake.url("")];
-    let fetched = Service::with_patience(endpoints, impatient()).fetch().await;
+    let fetched = Service::with_patience(endpoints, false, impatient()).fetch().await;
     assert_fetched(fetched.map_err(|error| error.to_string()));
     assert_eq!((silent.requests().len(), fake.requests().len()), (1, 3));
 }
@@ -312,7 +312,8 @@ fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
 #[test]
 fn the_configured_path_goes_before_all() {
     let environment = |_: &str| Some("http://127.0.0.1".to_owned());
-    let source = Source::detect_by(&nowhere(), Some("/p".into()), environment);
+    let source =
+        Source::detect_by(&nowhere(), Config { metadata: Some("/p".into()), ..Config::default() }, environment);
     assert!(matches!(source.unwrap(), Source::Path(path) if path == Path::new("/p")));
 }
 
@@ -321,7 +322,7 @@ async fn an_endpoint_skips_platform_detection_with_or_without_a_slash() {
     let fake = Fake::start(|head, _| decent(head)).await;
     for url in [fake.url(""), fake.url("/")] {
         let environment = |name: &str| (name == Source::ENDPOINT).then(|| url.clone());
-        let source = Source::detect_by(&nowhere(), None, environment).unwrap();
+        let source = Source::detect_by(&nowhere(), Config::default(), environment).unwrap();
         assert_fetched(source.fetch(&nowhere()).await.map_err(|error| error.to_string()));
     }
 }
@@ -335,30 +336,93 @@ fn a_bad_endpoint_is_named() {
         ("http://x/?y=1", "such as"),
     ] {
         let environment = |name: &str| (name == Source::ENDPOINT).then(|| url.to_owned());
-        let error = Source::detect_by(&nowhere(), None, environment).unwrap_err().to_string();
+        let error = Source::detect_by(&nowhere(), Config::default(), environment).unwrap_err().to_string();
         assert!(error.contains(Source::ENDPOINT) && error.contains(part), "{error}");
     }
 }
 
+const EC2_UUID: &str = "EC2F58AF-2DAD-C57E-88C0-A81CB6084290\n";
+
+fn detect_in(files: &[(&str, &str)], config: Config) -> Result<Source, String> {
+    let root = root(files);
+    Source::detect_by(&Host::at(root.path()), config, no_environment).map_err(|error| error.to_string())
+}
+
 #[test]
 fn ec2_is_known_by_its_firmware_or_hypervisor() {
-    for (path, text) in [
-        ("sys/class/dmi/id/sys_vendor", "Amazon EC2\n"),
-        ("sys/class/dmi/id/board_vendor", "Amazon EC2\n"),
-        ("sys/class/dmi/id/product_uuid", "EC2F58AF-2DAD-C57E-88C0-A81CB6084290\n"),
-        ("sys/hypervisor/uuid", "ec2f58af-2dad-c57e-88c0-a81cb6084290\n"),
+    let (uuid, serial) = ("sys/class/dmi/id/product_uuid", "sys/class/dmi/id/product_serial");
+    let lower = EC2_UUID.to_ascii_lowercase();
+    for files in [
+        &[("sys/class/dmi/id/sys_vendor", "Amazon EC2\n")][..],
+        &[("sys/class/dmi/id/board_vendor", "Amazon EC2\n")],
+        &[("sys/class/dmi/id/sys_vendor", "Xen\n"), (uuid, EC2_UUID), (serial, &lower)],
+        &[("sys/hypervisor/uuid", &lower)],
     ] {
-        let root = root(&[(path, text)]);
-        let source = Source::detect_by(&Host::at(root.path()), None, no_environment);
-        assert!(matches!(source, Ok(Source::Service(_))), "{path}");
+        assert!(matches!(detect_in(files, Config::default()), Ok(Source::Service(_))), "{files:?}");
     }
+}
+
+#[test]
+fn a_strangers_uuid_that_begins_alike_is_not_ec2() {
+    let (uuid, serial) = ("sys/class/dmi/id/product_uuid", "sys/class/dmi/id/product_serial");
+    for files in [
+        &[(uuid, EC2_UUID)][..],
+        &[(uuid, EC2_UUID), (serial, "VMware-42 1d\n")],
+        &[("sys/hypervisor/uuid", EC2_UUID), (uuid, "4c4c4544-0042\n"), (serial, "4c4c4544-0042\n")],
+        &[("sys/class/dmi/id/sys_vendor", "Not Amazon EC2\n")],
+    ] {
+        let error = detect_in(files, Config { metadata_v1: true, ..Config::default() }).unwrap_err();
+        assert!(error.contains("does not look like EC2"), "{files:?}: {error}");
+    }
+}
+
+#[test]
+fn openstack_needs_a_permit() {
+    for (name, text) in [("product_name", "OpenStack Nova\n"), ("chassis_asset_tag", "OpenTelekomCloud\n")] {
+        let path = format!("sys/class/dmi/id/{name}");
+        let error = detect_in(&[(&path, text)], Config::default()).unwrap_err();
+        assert!(error.contains("metadata_v1 = true"), "{error}");
+        let permitted = Config { metadata_v1: true, ..Config::default() };
+        assert!(matches!(detect_in(&[(&path, text)], permitted), Ok(Source::Service(_))));
+    }
+}
+
+/// What OpenStack answers: no tokens, no identity document.
+fn openstack(head: &str) -> Reply {
+    match head.split(" HTTP").next() {
+        Some("GET /latest/user-data") => answer(200, "hello"),
+        Some("GET /latest/meta-data/instance-id") => answer(200, "i-0000001a"),
+        Some("GET /latest/meta-data/instance-type") => answer(200, "m1.small"),
+        _ => answer(404, ""),
+    }
+}
+
+#[tokio::test]
+async fn version_1_is_asked_where_it_is_permitted() {
+    let fake = Fake::start(|head, _| openstack(head)).await;
+    let metadata = Service::with_patience(vec![fake.url("")], true, impatient()).fetch().await.unwrap();
+    assert_eq!(metadata.user_data.as_deref(), Some(&b"hello"[..]));
+    let identity = metadata.identity;
+    assert_eq!((&*identity.instance_id, identity.instance_type.as_deref()), ("i-0000001a", Some("m1.small")));
+    assert_eq!(identity.availability_zone, None);
+    let tokens = fake.requests().iter().filter(|head| head.starts_with("PUT")).count();
+    assert_eq!(tokens, 1, "once it is known that there are none");
+}
+
+#[tokio::test]
+async fn the_permit_does_not_weaken_a_service_that_knows_version_2() {
+    let fake = Fake::start(|head, _| decent(head)).await;
+    let fetched = Service::with_patience(vec![fake.url("")], true, impatient()).fetch().await;
+    assert_fetched(fetched.map_err(|error| error.to_string()));
+    assert!(fake.requests().iter().skip(1).all(|head| head.contains("x-aws-ec2-metadata-token: T==")));
 }
 
 #[test]
 fn what_is_not_ec2_is_told_what_to_set() {
     for (files, maker) in [(&[("sys/class/dmi/id/sys_vendor", "QEMU\n")][..], "\"QEMU\""), (&[], "not known")] {
         let root = root(files);
-        let error = Source::detect_by(&Host::at(root.path()), None, no_environment).unwrap_err().to_string();
+        let error =
+            Source::detect_by(&Host::at(root.path()), Config::default(), no_environment).unwrap_err().to_string();
         for part in [maker, "agent.toml", Source::ENDPOINT] {
             assert!(error.contains(part), "{error}");
         }
