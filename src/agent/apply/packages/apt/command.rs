@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::{failure, lists};
 use crate::apply::Context;
 use crate::apply::packages::locks::{self, Lock, wait_until_free};
+use crate::host::files::Attributes;
 use crate::host::process::{ProcessError, Program};
 
 /// How long one transaction may take.
@@ -134,7 +135,6 @@ pub async fn repair(context: &Context<'_>) -> Result<()> {
 /// apt-get fails.
 pub async fn transaction(context: &Context<'_>, words: &[&str]) -> Result<()> {
     if context.disposable {
-        use crate::host::files::Attributes;
         context.host.write(Path::new(ANSWERS), NO_MAN_INDEX.as_bytes(), Attributes::PUBLIC)?;
     }
     let program = apt_get(context, words);

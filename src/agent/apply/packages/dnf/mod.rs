@@ -20,7 +20,7 @@ use rpm::Installed;
 /// Where repositories are configured.
 const REPOSITORIES: &str = "/etc/yum.repos.d";
 
-/// Lets dnf say which commands it has.
+/// The package that has dnf's command for it, whatever its name.
 const VERSIONLOCK: &str = "dnf-command(versionlock)";
 
 /// What differs, by one question to rpm and what is remembered. dnf is not asked.
@@ -71,9 +71,8 @@ pub(super) async fn apply(context: &Context<'_>, drift: PackagesDrift) -> Result
         tracing::warn!("a transaction of rpm was cut short: removing what it left twice");
         command::transaction(context, &["remove", "--duplicates"]).await?;
     }
-    let (wanted, words): (Vec<WantedPackage>, Vec<String>) = drift.differing.into_iter().unzip();
-    drop(words);
-    let (present, absent): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|wanted| wanted.present);
+    let wanted = drift.differing.into_iter().map(|(wanted, _)| wanted);
+    let (present, absent): (Vec<_>, Vec<_>) = wanted.partition(|wanted| wanted.present);
     let files = files::fetched(context, &drift.files).await?;
     let present = install(context, present, &files).await?;
     if !absent.is_empty() {
@@ -135,7 +134,6 @@ async fn install_known(context: &Context<'_>, wanted: &[WantedPackage], files: &
             continue;
         }
         let weak = format!("--setopt=install_weak_deps={weak}");
-        // Where an older version is pinned, `install` leaves the newer one, and `downgrade` wants it to be there.
         let words: Vec<&str> = [weak.as_str(), "install"].into_iter().chain(words.iter().map(String::as_str)).collect();
         unknown.extend(command::transaction(context, &words).await?);
     }

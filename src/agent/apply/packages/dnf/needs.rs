@@ -13,7 +13,7 @@ use crate::apply::packages::record::{BuildNeeds, Record as _};
 use crate::host::files::Attributes;
 use crate::host::process::Program;
 
-/// Lets dnf say which commands it has.
+/// The package that has dnf's command for it, whatever its name.
 const BUILDDEP: &str = "dnf-command(builddep)";
 
 /// Where dnf finds a spec file of a bundle.
@@ -69,13 +69,12 @@ pub async fn install(context: &Context<'_>, sources: &[BuildDep]) -> Result<()> 
     Ok(())
 }
 
+/// The command is a plugin, which is installed where it is missing.
 async fn builddep(context: &Context<'_>, named: &str) -> Result<Vec<String>> {
-    let words = ["--setopt=install_weak_deps=False", "builddep", named];
-    match command::run(context, &[&["--quiet"], &words[1..2], &["--help"]].concat()).await? {
-        Ok(_) => {}
-        Err(_) => drop(command::transaction(context, &["install", BUILDDEP]).await?),
+    if command::run(context, &["builddep", "--help"]).await?.is_err() {
+        command::transaction(context, &["install", BUILDDEP]).await?;
     }
-    command::transaction(context, &words).await
+    command::transaction(context, &["--setopt=install_weak_deps=False", "builddep", named]).await
 }
 
 /// The names that a source needs, without versions: a line each.
