@@ -49,6 +49,7 @@ impl Converge for Group {
     }
 
     async fn apply(&self, context: &Context<'_>, drift: GroupDrift) -> Result<()> {
+        context.host.clear_account_locks()?;
         let words = match drift {
             GroupDrift::Missing => add(self),
             // No password: it makes the line that is missing.

@@ -73,6 +73,7 @@ impl Converge for User {
 
     async fn apply(&self, context: &Context<'_>, drift: UserDrift) -> Result<()> {
         let host = context.host;
+        host.clear_account_locks()?;
         let anew = drift.missing || drift.half_made;
         if drift.half_made {
             remove(self, host).await?;

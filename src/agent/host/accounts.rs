@@ -5,6 +5,27 @@ use std::path::Path;
 use super::Host;
 use super::file_error::FileError;
 
+/// The files of accounts; whoever changes one holds `FILE.lock`, with the id of its process in it.
+const LOCKED: [&str; 6] = ["passwd", "shadow", "group", "gshadow", "subuid", "subgid"];
+
+/// Who does. An id in a lock may be that of another program by now: its owner was killed, or the power went.
+const LOCKERS: [&str; 14] = [
+    "chage",
+    "chpasswd",
+    "gpasswd",
+    "groupadd",
+    "groupdel",
+    "groupmems",
+    "groupmod",
+    "newusers",
+    "passwd",
+    "pwck",
+    "useradd",
+    "userdel",
+    "usermod",
+    "vipw",
+];
+
 /// A line of /etc/passwd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
@@ -62,6 +83,26 @@ impl Host {
     pub fn groups(&self) -> Result<Vec<Group>, FileError> {
         let text = self.read_text(Path::new("/etc/group"))?.unwrap_or_default();
         Ok(text.lines().filter_map(group).collect())
+    }
+
+    /// Removes the locks of the account files that nobody holds any more: useradd(8) and its like would not.
+    ///
+    /// # Errors
+    /// A lock cannot be read or removed.
+    pub fn clear_account_locks(&self) -> Result<(), FileError> {
+        for name in LOCKED {
+            let lock = Path::new("/etc").join(format!("{name}.lock"));
+            let Some(text) = self.read_text(&lock)? else { continue };
+            let id = text.trim_matches(|c: char| c == '\0' || c.is_whitespace());
+            // A process that has ended, and is a zombie, has no such link.
+            let program = self.link_target(&Path::new("/proc").join(id).join("exe"))?;
+            let held = program.is_some_and(|path| LOCKERS.iter().any(|name| path.ends_with(name)));
+            if !held {
+                tracing::warn!("{} was left behind by process {id}: removed", lock.display());
+                self.remove(&lock)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a group has no line in /etc/gshadow, where that exists; only root can tell.

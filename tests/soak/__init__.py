@@ -1,0 +1,1 @@
+"""Agents killed at every moment, and disks that fill: in the end all is as it would have been."""
