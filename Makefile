@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR CARGO_BUILD_TARGET RUSTFLAGS
 RELEASE = $(CARGO_TARGET_DIR)/$(CARGO_BUILD_TARGET)/release
 PYTHON = PYTHONPATH=tests $(LOITSUT_CACHE)/venv/bin/python -B
 
-.PHONY: help build docs fuzz setup demo test bench lint unit system clean
+.PHONY: help build docs fuzz setup demo test soak bench lint unit system clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -43,6 +43,11 @@ test: setup ## everything that CI runs
 	$(MAKE) unit
 	$(MAKE) build
 	$(MAKE) system
+
+soak: setup ## kill the agent at 200 points, fill the disk at 30, then `make fuzz` (SOAK=--seed=N: as then)
+	$(MAKE) build
+	$(PYTHON) -m soak $(SOAK)
+	$(MAKE) fuzz
 
 bench: setup ## time and memory against their marks
 	$(MAKE) build

@@ -99,6 +99,7 @@ MAY_DIFFER = [re.compile(pattern) for pattern in [
     r"^/var/log/",  # times
     r"^/var/cache/(apt|debconf|ldconfig)/",  # caches, with times in them
     r"^/var/lib/apt/(lists|extended_states|periodic)",  # times of the package lists
+    r"^/var/lib/loitsut/package-lists\.json$",  # the same
     r"^/etc/\.pwd\.lock$",  # made by whoever comes first
     r"-$|-old$",  # the copy that passwd and dpkg keep of what was before
     r"^/var/lib/dpkg/tmp\.ci(/|$)",  # of a dpkg that was killed; the next one that unpacks something clears it
