@@ -62,7 +62,7 @@ user = "builder"
 
 [[resource]]
 type = "command"
-script = "echo begun >>/srv/log/guarded; mkdir /srv/made.new; mv -T /srv/made.new /srv/made || rmdir /srv/made.new"
+script = "echo begun >>/srv/log/guarded; mkdir -p /srv/made"
 unless = ["test", "-d", "/srv/made"]
 
 [[resource]]
@@ -100,6 +100,7 @@ MAY_DIFFER = [re.compile(pattern) for pattern in [
     r"^/var/cache/(apt|debconf|ldconfig)/",  # caches, with times in them
     r"^/var/lib/apt/(lists|extended_states|periodic)",  # times of the package lists
     r"^/var/lib/loitsut/package-lists\.json$",  # the same
+    r"^/etc/(passwd|shadow|group|gshadow|subuid|subgid)\.\d+$",  # its lock in the making, of a useradd that was killed
     r"^/etc/\.pwd\.lock$",  # made by whoever comes first
     r"-$|-old$",  # the copy that passwd and dpkg keep of what was before
     r"^/var/lib/dpkg/tmp\.ci(/|$)",  # of a dpkg that was killed; the next one that unpacks something clears it
