@@ -76,8 +76,6 @@ def test_what_is_not_ours_is_told_in_one_line(booted: Machine, user_data: bytes 
 REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown key": ({"profil": "q"}, ["`profil`", "`profile`"]),
     "another version of the document": ({"loitsut": 2}, ["2"]),
-    "lease": ({"lease": {"idle": "30m"}}, ["`lease`", "not supported"]),
-    "driver": ({"driver": {"url": "https://ci.example.org:7878", "token": "t0ken-t0ken"}}, ["`driver`", "not supported"]),
     "another agent that is not for this machine": (
         {"agent": {"version": "99.0.0", "url": {"pdp11": "https://ci.example.org/a"}, "sha256": {"pdp11": "0" * 64}},
          "a key of the future": True},

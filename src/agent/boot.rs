@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use loitsut_profile::order;
 use loitsut_profile::sha256::Sha256;
-use loitsut_profile::userdata::{self, Document};
+use loitsut_profile::userdata::Document;
 use sd_notify::NotifyState;
 
 use crate::agent;
@@ -15,47 +16,57 @@ use crate::apply::{self, Context, RebootNeeded};
 use crate::closed::{self, Closed};
 use crate::config::Config;
 use crate::document;
+use crate::guard::Guard;
 use crate::host::Host;
+use crate::host::clock;
 use crate::host::lock::Lock;
 use crate::launch;
+use crate::lease::Limit;
 use crate::library;
-use crate::metadata::Source;
+use crate::metadata::{Identity, Source};
 use crate::reboot;
-use crate::report::{self, Event, Phase, Reporter, State, StepFailure};
+use crate::report::{self, Event, Failure, Outbox, Phase, Reporter, State, StepFailure};
 use crate::resolve::Wanted;
 use crate::state;
-use crate::stop;
+use crate::stop::{self, Reason};
 use crate::watch;
 
 /// How long an `apply` that somebody has started by hand may keep the boot waiting.
 const OTHER_AGENT: Duration = Duration::from_secs(1800);
 
+/// So long before the cloud takes the instance, the worker is killed: its master sees a lost connection, not a silence.
+const BEFORE_INTERRUPTION: Duration = Duration::from_secs(10);
+
 /// Runs the boot job to its end: until the worker has ended, or the agent is asked to stop. A failure is told in the
-/// journal and in the status.
+/// journal, in the status, on the console and to the driver; a machine with a lease is powered off then, by the guard.
 pub async fn boot() -> ExitCode {
-    let host = Rc::new(Host::here());
-    let mut reporter = Reporter::of_boot(&host);
+    let (host, outbox) = (Rc::new(Host::here()), Arc::new(Outbox::default()));
+    let began = clock::since_boot();
+    let mut reporter = Reporter::of_boot(&host, Arc::clone(&outbox));
     reporter.emit(Event::Phase(Phase::Metadata));
     // Before anything is applied: whoever waits for this unit must not wait for a whole profile.
     if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
         tracing::warn!("systemd cannot be told that the boot job is running: {error}");
     }
-    match story(&host, &mut reporter).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) if stop::is_requested() => {
-            reporter.emit(Event::Ended(State::Stopped, None));
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            let phase = reporter.status.phase().unwrap_or(Phase::Metadata);
-            reporter.emit(Event::Ended(State::Failed, Some(report::failure(phase, &error, &host))));
-            ExitCode::FAILURE
-        }
+    let mut guard = None;
+    let start_guard = |document: &Document, identity: &Identity| {
+        guard = Some(Guard::start(document, identity, outbox, began)?);
+        Ok(())
+    };
+    let done = story(&host, &mut reporter, start_guard).await;
+    let status = end(&host, &mut reporter, done).await;
+    if let Some(guard) = guard {
+        guard.see_off().await;
     }
+    status
 }
 
 /// metadata -> user-data -> profile -> apply -> launch -> watch
-async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
+async fn story(
+    host: &Rc<Host>,
+    reporter: &mut Reporter<'_>,
+    start_guard: impl FnOnce(&Document, &Identity) -> Result<()>,
+) -> Result<()> {
     let source = Source::detect(host, Config::read(host)?)?;
     let metadata = stop::unless_requested(source.fetch(host)).await??;
 
@@ -69,8 +80,9 @@ async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
             return Ok(());
         }
     };
-    refuse_unsupported(&document)?;
+    host.hide(&document.secrets());
     state::adopt(host, &metadata.identity.instance_id)?;
+    start_guard(&document, &metadata.identity)?;
 
     reporter.emit(Event::Phase(Phase::Profile));
     let library = library::of_document(Rc::clone(host), &document).await?;
@@ -81,7 +93,8 @@ async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
     reporter.emit(Event::Phase(Phase::Apply));
     let lock = only_agent(host).await?;
     let context = Context::new(host, document.disposable);
-    if let Err(failure) = apply::apply(&order::steps(&resolved.resources), &context, reporter).await {
+    let steps = order::steps(&resolved.resources);
+    if let Err(failure) = stop::unless_stuck(apply::apply(&steps, &context, reporter)).await? {
         return reboot_or_fail(host, failure, launch_id.unwrap_or_default(), reporter).await;
     }
     reboot::helped(host, launch_id.unwrap_or_default())?;
@@ -99,7 +112,11 @@ async fn story(host: &Rc<Host>, reporter: &mut Reporter<'_>) -> Result<()> {
 
     if let Some(worker) = &resolved.worker {
         reporter.emit(Event::Phase(Phase::Watch));
-        watch::watch(host, worker, reporter).await?;
+        stop::unless_requested(watch::watch(host, worker, reporter)).await??;
+    } else if document.lease.is_some() || document.driver.is_some() {
+        // Somebody may want to use it by other ways; the guard knows for how long.
+        reporter.emit(Event::Phase(Phase::Watch));
+        stop::requested().await;
     }
     drop(kept_closed);
     Ok(())
@@ -113,17 +130,50 @@ async fn reboot_or_fail(host: &Host, failure: StepFailure, launch: &str, reporte
     rebooted.map_err(|error| StepFailure { error, ..failure }.into())
 }
 
-fn refuse_unsupported(document: &Document) -> Result<()> {
-    let keys = userdata::unsupported(document);
-    if keys.is_empty() {
-        return Ok(());
+/// Tells how the boot has ended, and why; the agent's exit status.
+async fn end(host: &Host, reporter: &mut Reporter<'_>, done: Result<()>) -> ExitCode {
+    let reason = stop::reason();
+    if let Some(reason) = reason.as_ref().filter(|reason| **reason != Reason::Signal) {
+        reporter.emit(Event::Ending(&reason.to_string()));
     }
-    let keys = keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
-    bail!(
-        "not supported by loitsut {} yet: {keys}\nhelp: leave it out of the user-data; it is refused because ignoring it \
-         would be worse",
-        env!("CARGO_PKG_VERSION")
-    )
+    match (reason, done) {
+        (None, Ok(())) => return ExitCode::SUCCESS,
+        (None, Err(error)) => {
+            let phase = reporter.status.phase().unwrap_or(Phase::Metadata);
+            return fail(reporter, report::failure(phase.into(), &error, host));
+        }
+        // Whoever asked for it wants the agent to end, not the worker.
+        (Some(Reason::Signal), _) if matches!(reporter.status.state, State::Ready | State::Rebooting) => {
+            return ExitCode::SUCCESS;
+        }
+        (Some(Reason::Signal), _) => {}
+        (Some(Reason::Lease(Limit::Join)), _) => {
+            let failure = reporter.status.late();
+            end_worker(host, reporter, None).await;
+            return fail(reporter, failure);
+        }
+        // The worker says goodbye to its master while the machine goes down.
+        (Some(Reason::Lease(_)), _) => {}
+        (Some(Reason::Order(_)), _) => end_worker(host, reporter, None).await,
+        (Some(Reason::Interruption(at)), _) => {
+            end_worker(host, reporter, Some(at.saturating_sub(BEFORE_INTERRUPTION))).await;
+        }
+    }
+    reporter.emit(Event::Ended(State::Stopped, None));
+    ExitCode::SUCCESS
+}
+
+fn fail(reporter: &mut Reporter<'_>, failure: Failure) -> ExitCode {
+    reporter.emit(Event::Ended(State::Failed, Some(failure)));
+    ExitCode::FAILURE
+}
+
+async fn end_worker(host: &Host, reporter: &mut Reporter<'_>, by: Option<Duration>) {
+    match launch::stop(host, by).await {
+        Ok(Some(unit)) => watch::has_stopped(&unit, reporter),
+        Ok(None) => {}
+        Err(error) => tracing::error!("the worker cannot be stopped: {error:#}"),
+    }
 }
 
 /// Waits until no other agent is at work.

@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use loitsut_profile::resource::{Ready, WorkerUnit};
 use loitsut_profile::sha256::Sha256;
 
 use crate::closed::Closed;
 use crate::host::Host;
+use crate::host::clock;
 use crate::host::files::Attributes;
 use crate::host::process::Program;
 use crate::journal::{self, Lines};
-use crate::report::{Event, Reporter, WorkerReport, WorkerState};
+use crate::report::{Event, Reporter, WorkerFailure, WorkerReport, WorkerState};
 use crate::unit::{self, Unit};
 
 /// The shipped unit; the agent adds a drop-in.
@@ -26,6 +27,9 @@ const ENVIRONMENT: &str = "/run/loitsut/worker/environment";
 
 /// How often conditions without an event are looked at.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// `stop.grace` bounds it, whatever that is, and the lease whatever happens.
+const LONGEST_STOP: Duration = Duration::from_secs(24 * 3600);
 
 /// Which run of the worker was seen to be ready.
 const READY: &str = "/run/loitsut/worker/ready";
@@ -96,11 +100,14 @@ async fn until_ready(host: &Host, worker: &WorkerUnit, before: &Before) -> Resul
     tokio::select! {
         ready = ready(host, worker, before) => ready,
         ended = ended(host) => {
-            bail!("the worker ended before it was ready: {}\n{}", ended?, last_words(host, before.start).await);
+            let unit = ended?;
+            let what = format!("the worker ended before it was ready: {}", unit.how_it_ended());
+            Err(failed(host, what, Some(&unit), before.start).await)
         }
         () = tokio::time::sleep(timeout) => {
             let (limit, condition) = (timeout.as_secs(), condition(worker));
-            bail!("the worker was not ready within {limit} s ({condition})\n{}", last_words(host, before.start).await);
+            let what = format!("the worker was not ready within {limit} s ({condition})");
+            Err(failed(host, what, None, before.start).await)
         }
     }
 }
@@ -145,24 +152,37 @@ impl Before {
 /// # Errors
 /// That cannot be seen.
 pub async fn ready(host: &Host, worker: &WorkerUnit, before: &Before) -> Result<()> {
-    let invocation = unit::invocation(host, WORKER)?;
-    // The line that said it may be gone from the journal by the time that an agent starts again.
-    if invocation.is_some() && invocation == host.read_text(Path::new(READY))? {
-        return Ok(());
+    let mut again = None;
+    loop {
+        let invocation = unit::invocation(host, WORKER)?;
+        // The line that said it may be gone from the journal by the time that an agent starts again.
+        if invocation.is_some() && invocation == host.read_text(Path::new(READY))? {
+            return Ok(());
+        }
+        condition_met(host, worker, again.as_ref().unwrap_or(before)).await?;
+        let now = unit::invocation(host, WORKER)?;
+        if let Some(now) = now
+            && invocation.is_none_or(|before| before == now)
+        {
+            return Ok(host.write(Path::new(READY), now.as_bytes(), Attributes::PUBLIC)?);
+        }
+        // Whoever met the condition is gone: it is for the next life to meet it.
+        again = Some(Before::now(host, worker)?);
+        tokio::time::sleep(LOOK).await;
     }
-    condition_met(host, worker, before).await?;
-    let invocation = unit::invocation(host, WORKER)?.unwrap_or_default();
-    Ok(host.write(Path::new(READY), invocation.as_bytes(), Attributes::PUBLIC)?)
 }
 
 async fn condition_met(host: &Host, worker: &WorkerUnit, before: &Before) -> Result<()> {
     match &worker.ready {
         None => Ok(()),
-        Some(Ready::Log(text)) => {
-            let mut lines = Lines::follow(host, WORKER, before.start)?;
-            while !lines.next().await?.contains(text) {}
-            Ok(())
-        }
+        Some(Ready::Log(text)) => loop {
+            match said(host, text, before).await {
+                Ok(()) => return Ok(()),
+                // A journal that is restarted is no fault of the worker's.
+                Err(error) => tracing::warn!("the worker's output is read again: {error:#}"),
+            }
+            tokio::time::sleep(LOOK).await;
+        },
         Some(Ready::File(path)) => loop {
             let changed = host.modified(path.as_path())?;
             if changed.is_some() && changed != before.file {
@@ -179,6 +199,12 @@ async fn condition_met(host: &Host, worker: &WorkerUnit, before: &Before) -> Res
     }
 }
 
+async fn said(host: &Host, text: &str, before: &Before) -> Result<()> {
+    let mut lines = Lines::follow(host, WORKER, before.start)?;
+    while !lines.next().await?.contains(text) {}
+    Ok(())
+}
+
 fn condition(worker: &WorkerUnit) -> String {
     match &worker.ready {
         None => "at once".into(),
@@ -189,7 +215,7 @@ fn condition(worker: &WorkerUnit) -> String {
 }
 
 /// Waits until the worker has ended for good; how.
-async fn ended(host: &Host) -> Result<String> {
+async fn ended(host: &Host) -> Result<Unit> {
     loop {
         tokio::time::sleep(LOOK).await;
         if unit::is_active(host, WORKER)? {
@@ -197,16 +223,39 @@ async fn ended(host: &Host) -> Result<String> {
         }
         let unit = Unit::show(host, WORKER).await?;
         if unit.has_ended() {
-            return Ok(unit.how_it_ended());
+            return Ok(unit);
         }
     }
 }
 
-/// The last lines that the worker printed.
-async fn last_words(host: &Host, since: Duration) -> String {
-    match journal::last_lines(host, WORKER, since).await {
-        Ok(lines) if lines.is_empty() => "it printed nothing".into(),
-        Ok(lines) => lines.iter().map(|line| format!("    | {line}")).collect::<Vec<_>>().join("\n"),
-        Err(error) => format!("(its output cannot be read: {error:#})"),
+/// A failure of the worker, with the last lines that it printed.
+pub async fn failed(host: &Host, what: String, unit: Option<&Unit>, since: Duration) -> anyhow::Error {
+    let output = journal::last_lines(host, WORKER, since).await;
+    let output = output.unwrap_or_else(|error| vec![format!("(its output cannot be read: {error:#})")]);
+    WorkerFailure { what, exit_code: unit.and_then(Unit::exit_status), output }.into()
+}
+
+/// Asks the worker to stop, and waits for that; what is left of it at `end`, a time since boot, is killed. What systemd
+/// says of it then, if it was running.
+///
+/// # Errors
+/// systemd does not obey.
+pub async fn stop(host: &Host, end: Option<Duration>) -> Result<Option<Unit>> {
+    if !unit::is_active(host, WORKER)? {
+        // It may be just about to be started.
+        host.run_checked(&Program::new(["systemctl", "stop", WORKER]).at_last()).await?;
+        return Ok(None);
     }
+    tracing::info!("waiting for the worker to stop");
+    let stop = Program::new(["systemctl", "stop", WORKER]).timeout(LONGEST_STOP).at_last();
+    let left = end.map_or(LONGEST_STOP, |end| end.saturating_sub(clock::since_boot()));
+    match tokio::time::timeout(left, host.run_checked(&stop)).await {
+        Ok(stopped) => drop(stopped?),
+        Err(_) => {
+            tracing::warn!("the worker has not stopped in time, and is killed");
+            host.run_checked(&Program::new(["systemctl", "kill", "--signal=SIGKILL", WORKER]).at_last()).await?;
+            host.run_checked(&Program::new(["systemctl", "stop", WORKER]).at_last()).await?;
+        }
+    }
+    Ok(Some(Unit::show(host, WORKER).await?))
 }

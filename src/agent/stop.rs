@@ -1,15 +1,50 @@
-//! The request to stop (SIGTERM, SIGINT): whoever waits for something waits for this too.
+//! The request to stop, by a signal or by whatever else ends a boot from outside: whoever waits for something waits for
+//! this too.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, OnceLock};
+use std::fmt;
+use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::lease::Limit;
+
+/// How long what is being done may take to stop: programs are given 10 s twice.
+const STUCK: Duration = Duration::from_secs(25);
+
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
-static STOP: OnceLock<watch::Receiver<bool>> = OnceLock::new();
+static STOP: LazyLock<watch::Sender<Option<Reason>>> = LazyLock::new(|| watch::Sender::new(None));
+
+/// Why a boot is to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// SIGTERM or SIGINT: whoever sent it wants the agent to end, and nothing else.
+    Signal,
+    /// A limit of the lease is reached.
+    Lease(Limit),
+    /// The driver has ordered it, for this reason.
+    Order(String),
+    /// The cloud takes the instance back, at that time since boot.
+    Interruption(Duration),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal => f.write_str("the agent was asked to stop"),
+            Self::Lease(Limit::Join) => f.write_str("the lease is over: the worker was not ready within `join`"),
+            Self::Lease(Limit::Idle) => f.write_str("the lease is over: there was no work for `idle`"),
+            Self::Lease(Limit::Life) => f.write_str("the lease is over: the launch is as old as `life`"),
+            Self::Lease(Limit::Hold) => f.write_str("the lease is over: the failed boot was held for `hold`"),
+            Self::Order(why) => write!(f, "the driver has ordered a stop: {why}"),
+            Self::Interruption(_) => f.write_str("the cloud takes this instance back"),
+        }
+    }
+}
 
 /// The agent was asked to stop in the middle of something.
 #[derive(Debug, thiserror::Error)]
@@ -21,12 +56,10 @@ pub struct Stopped;
 /// # Errors
 /// The handlers cannot be installed.
 pub fn listen() -> std::io::Result<()> {
-    let (sender, receiver) = watch::channel(false);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let _ = STOP.set(receiver);
     tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        let _ = sender.send(true);
+        STOP.send_replace(Some(Reason::Signal));
         // A second request means it: the default would have been to die of the first.
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         for group in GROUPS.lock().iter().flat_map(|groups| groups.iter()) {
@@ -35,6 +68,15 @@ pub fn listen() -> std::io::Result<()> {
         std::process::exit(130);
     });
     Ok(())
+}
+
+/// Requests a stop for this reason, unless there is one already.
+pub fn request(reason: Reason) {
+    STOP.send_if_modified(|stop| {
+        let is_first = stop.is_none();
+        stop.get_or_insert(reason);
+        is_first
+    });
 }
 
 /// A process group that must not go on when the agent ends at once.
@@ -53,17 +95,12 @@ pub fn has_ended(group: i32) {
 
 /// Returns once a stop is requested.
 pub async fn requested() {
-    match STOP.get().cloned() {
-        Some(mut receiver) => {
-            let _ = receiver.wait_for(|stop| *stop).await;
-        }
-        None => std::future::pending().await,
-    }
+    let _ = STOP.subscribe().wait_for(Option::is_some).await;
 }
 
-/// Whether a stop was requested.
-pub fn is_requested() -> bool {
-    STOP.get().is_some_and(|receiver| *receiver.borrow())
+/// Why a stop was requested, if it was.
+pub fn reason() -> Option<Reason> {
+    STOP.borrow().clone()
 }
 
 /// What `work` gives, unless a stop is requested before.
@@ -74,5 +111,20 @@ pub async fn unless_requested<T>(work: impl Future<Output = T>) -> Result<T, Sto
     tokio::select! {
         done = work => Ok(done),
         () = requested() => Err(Stopped),
+    }
+}
+
+/// What `work` gives; given up only some time after a stop was requested, since it stops by itself in good order.
+///
+/// # Errors
+/// A stop was requested, and it has not ended since.
+pub async fn unless_stuck<T>(work: impl Future<Output = T>) -> Result<T, Stopped> {
+    let long_after = async {
+        requested().await;
+        tokio::time::sleep(STUCK).await;
+    };
+    tokio::select! {
+        done = work => Ok(done),
+        () = long_after => Err(Stopped),
     }
 }

@@ -79,7 +79,7 @@ impl Unit {
     pub async fn show(host: &Host, name: &str) -> Result<Self> {
         let words =
             ["systemctl", "show", "--property=ActiveState,Result,ExecMainStatus,ExecMainStartTimestampMonotonic", name];
-        let finished = host.run_checked(&Program::new(words)).await?;
+        let finished = host.run_checked(&Program::new(words).at_last()).await?;
         let property = |line: &String| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
         Ok(Self { properties: finished.tail.iter().filter_map(property).collect() })
     }
@@ -111,6 +111,12 @@ impl Unit {
     /// systemd's word for how it ended: `success`, `exit-code`, `signal`, `oom-kill`.
     pub fn result(&self) -> &str {
         self.property("Result")
+    }
+
+    /// The exit status of its main process, if that ended by itself.
+    pub fn exit_status(&self) -> Option<i32> {
+        let by_itself = matches!(self.result(), "success" | "exit-code");
+        self.property("ExecMainStatus").parse().ok().filter(|_| by_itself)
     }
 
     /// In words.

@@ -2,28 +2,22 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use loitsut_profile::resource::WorkerUnit;
 
 use crate::host::Host;
 use crate::launch::{self, Before, WORKER};
 use crate::report::{Event, Reporter, State, WorkerReport, WorkerState};
-use crate::stop;
 use crate::unit::{self, Unit};
 
 /// How often the worker is looked at: one look at a link.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Returns when the worker has ended with success, or the agent is asked to stop.
+/// ready -> (restarting -> starting -> ready)… -> exited or failed. Returns when the worker has ended with success.
 ///
 /// # Errors
-/// The worker has ended otherwise.
+/// It has ended otherwise.
 pub async fn watch(host: &Host, worker: &WorkerUnit, reporter: &mut Reporter<'_>) -> Result<()> {
-    stop::unless_requested(until_its_end(host, worker, reporter)).await.unwrap_or(Ok(()))
-}
-
-/// ready -> (restarting -> starting -> ready)… -> exited or failed
-async fn until_its_end(host: &Host, worker: &WorkerUnit, reporter: &mut Reporter<'_>) -> Result<()> {
     let mut coming_up = None;
     loop {
         let unit = tokio::select! {
@@ -36,7 +30,7 @@ async fn until_its_end(host: &Host, worker: &WorkerUnit, reporter: &mut Reporter
             }
         };
         if unit.has_ended() {
-            return end(&unit, reporter);
+            return end(host, &unit, reporter).await;
         }
         tell(reporter, WorkerState::Restarting, Some(&unit));
         coming_up = Some(Before::now(host, worker)?);
@@ -81,14 +75,21 @@ async fn ready_again(host: &Host, worker: &WorkerUnit, before: Option<&Before>) 
     }
 }
 
-fn end(unit: &Unit, reporter: &mut Reporter<'_>) -> Result<()> {
+/// The worker has ended because it was asked to.
+pub fn has_stopped(unit: &Unit, reporter: &mut Reporter<'_>) {
+    let state = if unit.succeeded() { WorkerState::Exited } else { WorkerState::Failed };
+    tell(reporter, state, Some(unit));
+}
+
+async fn end(host: &Host, unit: &Unit, reporter: &mut Reporter<'_>) -> Result<()> {
     if unit.succeeded() {
         tell(reporter, WorkerState::Exited, Some(unit));
         reporter.emit(Event::Ended(State::Stopped, None));
         return Ok(());
     }
     tell(reporter, WorkerState::Failed, Some(unit));
-    bail!("the worker has failed: {}; `journalctl -u {WORKER}` has its output", unit.how_it_ended())
+    let what = format!("the worker has failed: {}; `journalctl -u {WORKER}` has its output", unit.how_it_ended());
+    Err(launch::failed(host, what, Some(unit), unit.started()).await)
 }
 
 fn tell(reporter: &mut Reporter<'_>, state: WorkerState, unit: Option<&Unit>) {

@@ -5,6 +5,7 @@
 
 mod asks;
 mod conflict;
+pub mod console;
 pub mod diagnostic;
 pub mod duration;
 pub mod facts;
@@ -30,4 +31,5 @@ mod template;
 pub mod text;
 pub mod userdata;
 mod values;
+pub mod wire;
 mod written;

@@ -14,7 +14,7 @@ ENDPOINT = "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://169.254.169.254"
 def bake(layer: Path) -> Path:
     """Fill a directory with the agent, its units, and the shipped profiles, as they are now."""
     _copy(DIST / "loitsut", layer / "usr/bin/loitsut", 0o755)
-    for unit in ("loitsut.service", "loitsut-worker.service"):
+    for unit in ("loitsut.service", "loitsut-worker.service", "loitsut-poweroff.service"):
         _copy(REPO / "systemd" / unit, layer / UNITS / unit, 0o644)
     wants = layer / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir(parents=True)

@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -225,6 +225,18 @@ impl Host {
             let _ = unlinkat(&entry.directory, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
             FileError::io("write", path, &error)
         })
+    }
+
+    /// Writes a line on the machine's console. One that nobody reads from is not waited for.
+    ///
+    /// # Errors
+    /// There is none, or it takes no more.
+    pub fn write_console(&self, line: &str) -> Result<(), FileError> {
+        let path = Path::new("/dev/console");
+        let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let open = File::options().write(true).custom_flags(flags.bits()).open(self.rooted(path));
+        open.and_then(|mut console| console.write_all(format!("\r\n{line}\r\n").as_bytes()))
+            .map_err(|error| FileError::io("write to", path, &error))
     }
 
     /// The name under which something is made until it is whole: in the same directory, and always the same.

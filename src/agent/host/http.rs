@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::{Action, Attempt, Policy};
-use reqwest::{Client, ClientBuilder, Method, Response, Url};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, Url};
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout_at};
 
-pub(crate) use direct::Direct;
+pub(crate) use direct::{Dated, Direct};
 pub(crate) use download::{Download, Meter};
 pub(crate) use error::{HttpError, Problem, masked as shown};
 pub(crate) use retry::{GaveUp, Retry, Transient, Tries, Verdict};
@@ -89,6 +89,19 @@ impl Http {
         self.exchange(Method::GET, url, headers, limits).await
     }
 
+    /// The body that `url` answers this one with; any status that is not a success is an error.
+    pub(crate) async fn post(
+        &self,
+        url: &str,
+        headers: Headers<'_>,
+        body: Vec<u8>,
+        limits: Limits,
+    ) -> Result<Vec<u8>, HttpError> {
+        let url = error::parse(&Method::POST, url)?;
+        let request = with_headers(self.client.post(url.clone()).body(body), headers);
+        whole(Target::of(Method::POST, url, limits).ask(request).await?).await
+    }
+
     async fn exchange(
         &self,
         method: Method,
@@ -96,26 +109,27 @@ impl Http {
         headers: Headers<'_>,
         limits: Limits,
     ) -> Result<Vec<u8>, HttpError> {
-        let mut answer = self.send(method, url, headers, limits).await?;
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await? {
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
+        whole(self.send(method, url, headers, limits).await?).await
     }
 
     /// Sends a request; the answer has a status of success and a body that is still to come.
     async fn send(&self, method: Method, url: &str, headers: Headers<'_>, limits: Limits) -> Result<Answer, HttpError> {
         let url = error::parse(&method, url)?;
-        let mut request = self.client.request(method.clone(), url.clone());
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let target = Target { method, url, began: Instant::now(), limits };
-        let response = target.wait(request.send()).await?;
-        target.check(&response)?;
-        Ok(Answer { target, response, received: 0 })
+        let request = with_headers(self.client.request(method.clone(), url.clone()), headers);
+        Target::of(method, url, limits).ask(request).await
     }
+}
+
+fn with_headers(request: RequestBuilder, headers: Headers<'_>) -> RequestBuilder {
+    headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+}
+
+async fn whole(mut answer: Answer) -> Result<Vec<u8>, HttpError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// What both clients have in common.
@@ -165,6 +179,17 @@ struct Target {
 }
 
 impl Target {
+    fn of(method: Method, url: Url, limits: Limits) -> Self {
+        Self { method, url, began: Instant::now(), limits }
+    }
+
+    /// An answer with a status of success.
+    async fn ask(self, request: RequestBuilder) -> Result<Answer, HttpError> {
+        let response = self.wait(request.send()).await?;
+        self.check(&response)?;
+        Ok(Answer { target: self, response, received: 0 })
+    }
+
     async fn wait<T>(&self, step: impl Future<Output = reqwest::Result<T>>) -> Result<T, HttpError> {
         match timeout_at(self.limits.until, step).await {
             Ok(result) => result.map_err(|error| self.error(error.into())),

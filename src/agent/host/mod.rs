@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod archive;
 pub mod cache;
+pub mod clock;
 pub mod disks;
 pub mod dns;
 pub mod facts;

@@ -62,7 +62,7 @@ impl Host {
             () = tokio::time::sleep(program.timeout) => {
                 Err(ProcessError::TimedOut { command: title.clone(), limit: program.timeout, tail: Vec::new() })
             }
-            () = crate::stop::requested() => Err(ProcessError::Stopped { command: title.clone() }),
+            () = crate::stop::requested(), if !program.last => Err(ProcessError::Stopped { command: title.clone() }),
         };
         if ended.is_err() {
             running.end().await;

@@ -9,7 +9,7 @@ use loitsut_profile::secret::Secret;
 use tokio::time::Instant;
 
 use super::{Identity, LIMIT, Metadata, MetadataError};
-use crate::host::http::{Direct, GaveUp, HttpError, Limits, Problem, Retry, Transient, Tries, Verdict};
+use crate::host::http::{Dated, Direct, GaveUp, HttpError, Limits, Problem, Retry, Transient, Tries, Verdict};
 
 const TOKEN: &str = "/latest/api/token";
 const USER_DATA: &str = "/latest/user-data";
@@ -33,6 +33,15 @@ const PATIENCE: Retry = Retry {
     longest_pause: Duration::from_secs(3),
     // 401 is seen early in boot, and is what an expired token gets.
     statuses: &[401..=401, 429..=429, 500..=599],
+};
+
+/// For what is asked for every few seconds anyway. A token that has expired is got anew.
+const LOOK: Retry = Retry {
+    total: Duration::from_secs(5),
+    each: Duration::from_secs(2),
+    first_pause: Duration::from_millis(100),
+    longest_pause: Duration::from_secs(1),
+    statuses: &[401..=401],
 };
 
 /// A metadata service.
@@ -92,6 +101,13 @@ impl Service {
         Ok(Metadata { user_data: self.read(&tries, USER_DATA).await?, identity: self.identity(&tries).await? })
     }
 
+    /// One look at `path`, for whoever will ask again; `None` if there is nothing. With the service's time of day.
+    pub(crate) async fn look(&self, path: &str) -> Result<Option<Dated>, MetadataError> {
+        let tries = LOOK.start();
+        let read = tries.run("the metadata service", async |until| self.try_read(path, until).await);
+        read.await.map_err(MetadataError::from)
+    }
+
     async fn identity(&self, tries: &Tries<'_>) -> Result<Identity, MetadataError> {
         // Whoever knows version 1 only has no such document either.
         let document = if self.is_free() { None } else { self.read(tries, IDENTITY).await? };
@@ -125,10 +141,10 @@ impl Service {
     /// What is at `path`; `None` if the service says that there is nothing.
     async fn read(&self, tries: &Tries<'_>, path: &str) -> Result<Option<Vec<u8>>, MetadataError> {
         let read = tries.run("the metadata service", async |until| self.try_read(path, until).await);
-        read.await.map_err(MetadataError::from)
+        Ok(read.await.map_err(MetadataError::from)?.map(|answer| answer.body))
     }
 
-    async fn try_read(&self, path: &str, until: Instant) -> Result<Option<Vec<u8>>, Failure> {
+    async fn try_read(&self, path: &str, until: Instant) -> Result<Option<Dated>, Failure> {
         let limits = Limits { until, bytes: LIMIT };
         let access = match self.access() {
             Some(access) => access,
@@ -140,7 +156,7 @@ impl Service {
             Access::Free => &[],
         };
         match self.http.get(&url, headers, limits).await {
-            Ok(body) => Ok(Some(body)),
+            Ok(answer) => Ok(Some(answer)),
             Err(error) => match error.status() {
                 Some(404) => Ok(None),
                 Some(403) => Err(Failure::Final(MetadataError::Off(error))),

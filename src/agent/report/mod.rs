@@ -1,15 +1,25 @@
-//! One stream of reports, and where it goes: the journal, the status file, a terminal.
+//! One stream of reports, and where it goes: the journal, the status file, the console, the driver, a terminal.
 
+mod console;
+mod driver;
+mod outbox;
 mod print;
 mod status;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use loitsut_profile::order::Step;
+use loitsut_profile::wire::What;
+pub use loitsut_profile::wire::{Class, Failure, Phase, State, WorkerState};
 use sd_notify::NotifyState;
 
+pub use driver::{Head, Sender};
+pub use outbox::Outbox;
 pub use print::{Printer, Style, say};
-pub use status::{Failure, Phase, Span, State, Status, WorkerReport, WorkerState};
+pub use status::{Span, Status, WorkerReport};
+
+use console::Console;
 
 use crate::host::Host;
 use crate::host::cache::Transfer;
@@ -35,6 +45,8 @@ pub enum Event<'a> {
     Downloads(&'a [Transfer]),
     /// The worker is in another state.
     Worker(WorkerReport),
+    /// The boot is being ended from outside; why.
+    Ending(&'a str),
     /// The end of the boot, good or bad.
     Ended(State, Option<Failure>),
 }
@@ -120,6 +132,25 @@ pub struct StepFailure {
     pub error: anyhow::Error,
 }
 
+/// A worker that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}\n{}", last_words(.output))]
+pub struct WorkerFailure {
+    /// What happened.
+    pub what: String,
+    /// Its exit status, if it ended by itself.
+    pub exit_code: Option<i32>,
+    /// The last lines it printed, at most 50, masked.
+    pub output: Vec<String>,
+}
+
+fn last_words(output: &[String]) -> String {
+    match output.is_empty() {
+        true => "it printed nothing".into(),
+        false => output.iter().map(|line| format!("    | {line}")).collect::<Vec<_>>().join("\n"),
+    }
+}
+
 fn listed(texts: impl Iterator<Item = String>) -> String {
     let mut list: Vec<String> = texts.collect();
     list.dedup();
@@ -127,16 +158,17 @@ fn listed(texts: impl Iterator<Item = String>) -> String {
 }
 
 /// What a failure was: of a phase, or of a step of it.
-pub fn failure(phase: Phase, error: &anyhow::Error, host: &Host) -> Failure {
+pub fn failure(class: Class, error: &anyhow::Error, host: &Host) -> Failure {
     let step = error.downcast_ref::<StepFailure>();
     let cause = step.map_or(error, |failed| &failed.error);
-    let (exit_code, output) = match cause.downcast_ref::<ProcessError>() {
-        Some(ProcessError::Failed { status, tail, .. }) => (status.code(), tail.clone()),
-        Some(ProcessError::TimedOut { tail, .. }) => (None, tail.clone()),
+    let (exit_code, output) = match (cause.downcast_ref::<ProcessError>(), cause.downcast_ref::<WorkerFailure>()) {
+        (Some(ProcessError::Failed { status, tail, .. }), _) => (status.code(), tail.clone()),
+        (Some(ProcessError::TimedOut { tail, .. }), _) => (None, tail.clone()),
+        (_, Some(worker)) => (worker.exit_code, worker.output.clone()),
         _ => (None, Vec::new()),
     };
     Failure {
-        class: phase,
+        class,
         message: host.masked(&format!("{error:#}")),
         layer: step.map(|failed| failed.step.layer.clone()),
         resource: step.map(|failed| failed.step.resource.clone()),
@@ -155,22 +187,26 @@ pub struct Reporter<'a> {
     /// Whether the status file is kept; only the boot does that.
     file: bool,
     printer: Option<Printer>,
+    console: Option<Console>,
+    outbox: Option<Arc<Outbox>>,
 }
 
 impl<'a> Reporter<'a> {
-    /// For a boot: the journal and the status file.
-    pub fn of_boot(host: &'a Host) -> Self {
-        Self { host, status: Status::new(), started: Instant::now(), file: true, printer: None }
+    /// For a boot: the journal, the status file, the console, and the driver's outbox.
+    pub fn of_boot(host: &'a Host, outbox: Arc<Outbox>) -> Self {
+        let (console, outbox) = (Some(Console::default()), Some(outbox));
+        Self { host, status: Status::new(), started: Instant::now(), file: true, printer: None, console, outbox }
     }
 
     /// For a command that somebody typed.
     pub fn of_command(host: &'a Host, printer: Printer) -> Self {
-        Self { host, status: Status::new(), started: Instant::now(), file: false, printer: Some(printer) }
+        let (status, started, printer) = (Status::new(), Instant::now(), Some(printer));
+        Self { host, status, started, file: false, printer, console: None, outbox: None }
     }
 
     /// Takes a failure into the status, without telling anybody.
     pub fn take_in(&mut self, phase: Phase, error: &anyhow::Error) {
-        let ended = Event::Ended(State::Failed, Some(failure(phase, error, self.host)));
+        let ended = Event::Ended(State::Failed, Some(failure(phase.into(), error, self.host)));
         self.status.fold(&ended, self.started.elapsed());
     }
 
@@ -180,6 +216,12 @@ impl<'a> Reporter<'a> {
         log(&event);
         if let Some(printer) = &mut self.printer {
             printer.print(&event);
+        }
+        if let Some(console) = &mut self.console {
+            console.tell(self.host, &event);
+        }
+        if let Some(outbox) = &self.outbox {
+            self.put(&event, outbox);
         }
         if let (true, Event::Phase(phase)) = (self.file, &event) {
             // For `systemctl status`; where nobody listens, nothing is lost.
@@ -192,6 +234,29 @@ impl<'a> Reporter<'a> {
         {
             tracing::warn!("the status cannot be written: {error}");
         }
+    }
+}
+
+impl Reporter<'_> {
+    /// For the driver.
+    fn put(&self, event: &Event<'_>, outbox: &Outbox) {
+        let what = match event {
+            Event::Phase(phase) => What::Phase { phase: *phase },
+            Event::Profile { profile, .. } => What::Profile { profile: (*profile).to_owned() },
+            Event::Downloads(_) => return,
+            Event::StepStarted(step) => return outbox.update(|now| now.step = Some(step.resource.clone())),
+            Event::StepDone(step, outcome) => What::Step {
+                resource: step.resource.clone(),
+                layer: step.layer.clone(),
+                outcome: outcome.word().into(),
+                drift: outcome.difference().map(|difference| difference.line.clone()),
+                took: self.status.last_took(),
+            },
+            Event::Worker(worker) => What::Worker { state: worker.state, result: worker.result.clone() },
+            Event::Ending(why) => What::Ending { why: (*why).to_owned() },
+            Event::Ended(state, failure) => What::State { state: *state, failure: failure.clone() },
+        };
+        outbox.push(what);
     }
 }
 
@@ -217,8 +282,10 @@ fn log(event: &Event<'_>) {
         Event::Worker(worker) => {
             tracing::info!(loitsut_worker = worker.state.as_str(), "worker {}", worker.state.as_str());
         }
+        Event::Ending(why) => tracing::warn!(loitsut_ending = why, "{why}"),
         Event::Ended(state, Some(failure)) => tracing::error!(
             loitsut_state = state.as_str(),
+            loitsut_class = failure.class.as_str(),
             loitsut_phase = failure.class.as_str(),
             loitsut_layer = failure.layer.as_deref().unwrap_or_default(),
             loitsut_resource = failure.resource.as_deref().unwrap_or_default(),

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
+use loitsut_profile::wire::{Class, Failure, Phase, State, WorkerState};
 use serde::{Deserialize, Serialize};
 
 use super::Event;
@@ -14,70 +15,6 @@ use crate::host::files::Attributes;
 
 /// Where the status of the running boot is.
 const STATUS: &str = "/run/loitsut/status.json";
-
-/// The phases of a boot, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// The metadata service is asked.
-    Metadata,
-    /// User-data is decoded and checked.
-    UserData,
-    /// Profile and layers are resolved.
-    Profile,
-    /// Resources are checked and applied.
-    Apply,
-    /// The worker is started, and waited for.
-    Launch,
-    /// The worker is at work.
-    Watch,
-}
-
-impl Phase {
-    /// As in the journal and in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Metadata => "metadata",
-            Self::UserData => "user-data",
-            Self::Profile => "profile",
-            Self::Apply => "apply",
-            Self::Launch => "launch",
-            Self::Watch => "watch",
-        }
-    }
-}
-
-/// Where a boot stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// On its way.
-    InProgress,
-    /// Everything is applied and the worker, if there is one, is ready.
-    Ready,
-    /// It failed, or the worker did.
-    Failed,
-    /// There is no user-data for loitsut.
-    Nothing,
-    /// A resource needs a reboot; the next boot goes on.
-    Rebooting,
-    /// Ended in good order: the worker is done, or the agent was asked to stop before it was ready.
-    Stopped,
-}
-
-impl State {
-    /// As in the journal and in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InProgress => "in-progress",
-            Self::Ready => "ready",
-            Self::Failed => "failed",
-            Self::Nothing => "nothing",
-            Self::Rebooting => "rebooting",
-            Self::Stopped => "stopped",
-        }
-    }
-}
 
 /// One phase or step, and its time in milliseconds since the boot job began.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -135,35 +72,6 @@ pub struct DownloadReport {
     pub span: Span,
 }
 
-/// States of a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WorkerState {
-    /// Started, not ready yet.
-    Starting,
-    /// Ready.
-    Ready,
-    /// Between two starts.
-    Restarting,
-    /// Ended by itself, with success.
-    Exited,
-    /// Ended otherwise.
-    Failed,
-}
-
-impl WorkerState {
-    /// As in the journal and in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Ready => "ready",
-            Self::Restarting => "restarting",
-            Self::Exited => "exited",
-            Self::Failed => "failed",
-        }
-    }
-}
-
 /// The worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkerReport {
@@ -172,30 +80,6 @@ pub struct WorkerReport {
     /// systemd's word for how it ended: `exit-code`, `oom-kill`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
-}
-
-/// What failed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Failure {
-    /// The phase it failed in.
-    pub class: Phase,
-    /// The whole message.
-    pub message: String,
-    /// The layer, if a resource failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub layer: Option<String>,
-    /// The resource.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resource: Option<String>,
-    /// Where it is written.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub place: Option<String>,
-    /// Exit code of the program that failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exit_code: Option<i32>,
-    /// The last lines it printed, at most 50.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub output: Vec<String>,
 }
 
 /// Everything that `loitsut status` and `loitsut analyze` tell.
@@ -225,6 +109,9 @@ pub struct Status {
     /// The worker, once it is started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerReport>,
+    /// Why the boot was ended from outside, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ending: Option<String>,
     /// What failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -244,6 +131,7 @@ impl Status {
             steps: Vec::new(),
             downloads: Vec::new(),
             worker: None,
+            ending: None,
             failure: None,
         }
     }
@@ -278,6 +166,7 @@ impl Status {
             }
             Event::Downloads(transfers) => self.fold_downloads(transfers, now),
             Event::Worker(worker) => self.worker = Some(worker.clone()),
+            Event::Ending(why) => self.ending = Some((*why).to_owned()),
             Event::Ended(state, failure) => {
                 self.state = *state;
                 self.failure.clone_from(failure);
@@ -316,6 +205,29 @@ impl Status {
         if let Some(last) = self.phases.last_mut().filter(|last| last.span.duration.is_none()) {
             last.span.duration = Some(now - last.span.start);
         }
+    }
+
+    /// The failure of a boot that was not ready in time: what it was at.
+    pub fn late(&self) -> Failure {
+        let step = self.steps.last().filter(|step| step.span.duration.is_none());
+        let at = match (step, self.phase()) {
+            (Some(step), _) => format!("{} of the layer `{}`", step.resource, step.layer),
+            (None, phase) => format!("the phase {}", phase.map_or("metadata", Phase::as_str)),
+        };
+        Failure {
+            class: Class::Join,
+            message: format!("the worker was not ready within `lease.join`; the boot was at {at}"),
+            layer: step.map(|step| step.layer.clone()),
+            resource: step.map(|step| step.resource.clone()),
+            place: None,
+            exit_code: None,
+            output: Vec::new(),
+        }
+    }
+
+    /// How long the last step took, in milliseconds.
+    pub fn last_took(&self) -> u64 {
+        self.steps.last().and_then(|step| step.span.duration).unwrap_or_default()
     }
 
     /// How many steps had this outcome.

@@ -188,11 +188,25 @@ impl Document {
         let document: Self = json::read(text)?;
         if let Some(driver) = &document.driver {
             driver.check(text)?;
+            if document.launch.is_none() {
+                return Err(
+                    json::error_at(text, &["driver"], "needs `launch`: reports say which launch they are of").into()
+                );
+            }
         }
         if let Some(lease) = &document.lease {
             lease.check(text)?;
         }
         Ok(document)
+    }
+}
+
+impl Document {
+    /// What no output may show, whatever the profile is. Parameters may be secret too: that is known once it is
+    /// resolved.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let password = self.worker.iter().map(|worker| worker.password.clone());
+        password.chain(self.driver.iter().map(|driver| driver.token.clone())).collect()
     }
 }
 

@@ -34,11 +34,9 @@ mod show;
 #[cfg(test)]
 mod tests;
 mod text;
-mod unsupported;
 
 pub use decode::{Decoded, decode};
 pub use document::{Agent, Document, Driver, Preamble};
 pub use error::{DocumentError, UserDataError};
 pub use field::MetadataAccess;
 pub use text::Text;
-pub use unsupported::unsupported;

@@ -3,10 +3,12 @@
 //!
 //! Not by reqwest, since that lets nobody at its sockets.
 
+use std::time::SystemTime;
+
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_LENGTH, HOST, USER_AGENT};
+use hyper::header::{CONTENT_LENGTH, DATE, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use reqwest::{Method, Url};
 use tokio::net::TcpStream;
@@ -16,6 +18,15 @@ use tokio::time::{Instant, timeout_at};
 use super::{Headers, HttpError, Limits, Problem, error, retry_after};
 use crate::host::dns::Dns;
 use crate::host::socket::{self, Mark};
+
+/// The body of an answer, and the time of day that the service had.
+#[derive(Debug)]
+pub(crate) struct Dated {
+    /// The body.
+    pub body: Vec<u8>,
+    /// The time, if it was told.
+    pub date: Option<SystemTime>,
+}
 
 /// A client of the metadata service.
 #[derive(Debug, Clone)]
@@ -30,7 +41,7 @@ impl Direct {
     }
 
     /// The body that `url` answers a GET with; any status that is not a success is an error.
-    pub(crate) async fn get(&self, url: &str, headers: Headers<'_>, limits: Limits) -> Result<Vec<u8>, HttpError> {
+    pub(crate) async fn get(&self, url: &str, headers: Headers<'_>, limits: Limits) -> Result<Dated, HttpError> {
         self.exchange(Method::GET, url, headers, limits).await
     }
 
@@ -38,7 +49,7 @@ impl Direct {
     pub(crate) async fn put(&self, url: &str, headers: Headers<'_>, limits: Limits) -> Result<Vec<u8>, HttpError> {
         // hyper leaves the length of nothing out, and some servers answer 411 then.
         let headers = [&[(CONTENT_LENGTH.as_str(), "0")], headers].concat();
-        self.exchange(Method::PUT, url, &headers, limits).await
+        Ok(self.exchange(Method::PUT, url, &headers, limits).await?.body)
     }
 
     async fn exchange(
@@ -47,7 +58,7 @@ impl Direct {
         url: &str,
         headers: Headers<'_>,
         limits: Limits,
-    ) -> Result<Vec<u8>, HttpError> {
+    ) -> Result<Dated, HttpError> {
         let url = error::parse(&method, url)?;
         let began = Instant::now();
         let answer = match timeout_at(limits.until, self.talk(&method, &url, headers, limits)).await {
@@ -57,7 +68,7 @@ impl Direct {
         answer.map_err(|problem| HttpError::new(&method, &url, problem))
     }
 
-    async fn talk(&self, method: &Method, url: &Url, headers: Headers<'_>, limits: Limits) -> Result<Vec<u8>, Problem> {
+    async fn talk(&self, method: &Method, url: &Url, headers: Headers<'_>, limits: Limits) -> Result<Dated, Problem> {
         let stream = TokioIo::new(self.connect(url).await?);
         let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;
         // It is polled beside the exchange, and ends with it.
@@ -67,9 +78,11 @@ impl Direct {
         if !answer.status().is_success() {
             return Err(Problem::Status { status: answer.status(), retry_after: retry_after(answer.headers()) });
         }
+        let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
         let limit = limits.bytes;
         match Limited::new(answer.into_body(), usize::try_from(limit).unwrap_or(usize::MAX)).collect().await {
-            Ok(body) => Ok(body.to_bytes().to_vec()),
+            Ok(body) => Ok(Dated { body: body.to_bytes().to_vec(), date }),
             Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLong { limit }),
             Err(error) => Err(Problem::Broken(error::chained(&*error))),
         }

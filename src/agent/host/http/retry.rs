@@ -88,7 +88,7 @@ impl Retry {
     }
 
     /// The pause after the given number of failures: half fixed, half random.
-    fn pause(&self, failures: u32) -> Duration {
+    pub(crate) fn pause(&self, failures: u32) -> Duration {
         let doubled = self.first_pause.saturating_mul(1 << (failures - 1).min(16));
         doubled.min(self.longest_pause).mul_f64(0.5 + 0.5 * chance())
     }

@@ -40,6 +40,8 @@ pub struct Program {
     pub(super) timeout: Duration,
     /// How many of its last lines are kept.
     pub(super) kept: usize,
+    /// Run although a stop is requested.
+    pub(super) last: bool,
 }
 
 impl Program {
@@ -52,6 +54,7 @@ impl Program {
             directory: "/".into(),
             timeout: Duration::from_secs(60),
             kept: LAST_WORDS,
+            last: false,
         }
     }
 
@@ -76,6 +79,12 @@ impl Program {
     /// With its whole output kept, because it is to be parsed; bounded all the same.
     pub fn keep_output(mut self) -> Self {
         self.kept = WHOLE_OUTPUT;
+        self
+    }
+
+    /// Run also when a stop is requested, because it is a part of stopping.
+    pub fn at_last(mut self) -> Self {
+        self.last = true;
         self
     }
 
