@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use loitsut_profile::console;
 use loitsut_profile::userdata::Document;
 use loitsut_profile::userdata::document::Driver;
 use loitsut_profile::wire::{Answer, Instance, NoticeKind, Order, OrderOutcome, State, What};
@@ -123,8 +124,8 @@ struct Watchman {
     outbox: Arc<Outbox>,
     /// The age at which the driver last heard of the owner of the request.
     owner_heard: Option<Duration>,
-    /// The end that systemd knows of, as an age.
-    armed: Option<Duration>,
+    /// The end that systemd was told of, as an age; an earlier launch may have told it another.
+    armed: Option<Option<Duration>>,
     /// When the ledger was last kept, since boot.
     kept: Duration,
 }
@@ -146,12 +147,6 @@ impl Watchman {
         let mut is_seen_off = false;
         let mut over_since = None;
         let end = loop {
-            tokio::select! {
-                Some(answer) = answers.recv() => self.obey(answer),
-                Some(notice) = notices.recv() => self.heed(&notice),
-                _ = &mut seen_off, if !is_seen_off => is_seen_off = true,
-                () = sleep(TICK) => {}
-            }
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
             let now = self.outbox.now();
             if now.state == State::Ready
@@ -162,6 +157,12 @@ impl Watchman {
             self.follow(now.state).await;
             if let Some(end) = self.end(now.state, is_seen_off, &mut over_since) {
                 break end;
+            }
+            tokio::select! {
+                Some(answer) = answers.recv() => self.obey(answer),
+                Some(notice) = notices.recv() => self.heed(&notice),
+                _ = &mut seen_off, if !is_seen_off => is_seen_off = true,
+                () = sleep(TICK) => {}
             }
         };
         self.leave(end).await;
@@ -209,10 +210,10 @@ impl Watchman {
             self.outbox.update(|now| now.lease = Some(left));
         }
         let latest = self.lease.as_ref().and_then(Lease::latest);
-        if latest != self.armed || clock::since_boot().saturating_sub(self.kept) >= KEEP {
+        if Some(latest) != self.armed || clock::since_boot().saturating_sub(self.kept) >= KEEP {
             self.keep();
-            if latest != self.armed && power::arm(&self.host, latest.map(|end| end.saturating_sub(age))).await {
-                self.armed = latest;
+            if Some(latest) != self.armed && power::arm(&self.host, latest.map(|end| end.saturating_sub(age))).await {
+                self.armed = Some(latest);
             }
         }
     }
@@ -252,6 +253,9 @@ impl Watchman {
     fn tell_of(&self, limit: Limit) {
         let why = Reason::Lease(limit).to_string();
         tracing::warn!(loitsut_ending = why, "{why}");
+        if let Err(error) = self.host.write_console(&console::line(&self.ledger.launch, "ending", &[&why])) {
+            tracing::debug!("nothing can be told on the console: {error}");
+        }
         self.outbox.push(What::Ending { why });
     }
 
