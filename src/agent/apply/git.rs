@@ -144,18 +144,25 @@ fn difference(git: &Git, record: &str, head: &str) -> Option<String> {
     })
 }
 
-/// The commit that is checked out.
+/// The commit that is checked out. The owner of the checkout can make any file of it say anything, or a link to a file
+/// that only root may read: what is no commit's id is not repeated to anybody.
 fn head(host: &Host, files: &Path) -> Result<Option<String>> {
     let Some(head) = host.read_text(&files.join("HEAD"))? else { return Ok(None) };
-    let Some(name) = head.trim_end().strip_prefix("ref: ") else { return Ok(Some(head.trim_end().to_owned())) };
-    if name.split('/').any(|part| part == "..") {
+    let Some(name) = head.trim_end().strip_prefix("ref: ") else { return Ok(commit_id(&head)) };
+    if !name.starts_with("refs/") || name.split('/').any(|part| part == "..") {
         return Ok(None);
     }
     if let Some(id) = host.read_text(&files.join(name))? {
-        return Ok(Some(id.trim_end().to_owned()));
+        return Ok(commit_id(&id));
     }
     let packed = host.read_text(&files.join("packed-refs"))?.unwrap_or_default();
-    Ok(packed.lines().filter_map(|line| line.split_once(' ')).find(|(_, of)| *of == name).map(|(id, _)| id.to_owned()))
+    let found = packed.lines().filter_map(|line| line.split_once(' ')).find(|(_, of)| *of == name);
+    Ok(found.and_then(|(id, _)| commit_id(id)))
+}
+
+fn commit_id(text: &str) -> Option<String> {
+    let id = text.trim_end();
+    (matches!(id.len(), 40 | 64) && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
 }
 
 fn record(git: &Git) -> PathBuf {
