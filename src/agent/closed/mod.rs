@@ -13,9 +13,11 @@ use std::time::Duration;
 
 use loitsut_profile::userdata::MetadataAccess;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::host::Host;
 use crate::host::file_error::FileError;
+use crate::host::replies;
 use crate::host::rules::{Changes, Rule, Rules, Verdict};
 use crate::host::socket;
 use crate::metadata::Source;
@@ -38,6 +40,9 @@ const PROHIBIT: u32 = 2;
 
 /// Somebody who takes the rules away in a loop must not keep the agent busy.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it is looked at what changes without notice.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// Why the metadata service cannot be closed.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +82,7 @@ pub fn arrange(access: MetadataAccess, source: &Source) -> Result<Option<Closed>
         MetadataAccess::Closed => {
             let closed = Closed { services: services?, program: own_program()? };
             closed.set_rules()?;
+            closed.let_replies_in();
             Ok(Some(closed))
         }
         MetadataAccess::Open => {
@@ -143,6 +149,21 @@ impl Closed {
         Ok(missing)
     }
 
+    /// Sees to it that the agent, whom the rules let pass, also gets its answers.
+    fn let_replies_in(&self) {
+        for service in &self.services {
+            match replies::let_in(*service) {
+                Ok(None) => {}
+                Ok(Some(link)) => tracing::info!(
+                    "rp_filter is off on {link}: with the metadata service closed, it would drop its answers to the agent"
+                ),
+                Err(error) => tracing::warn!(
+                    "rp_filter may drop the answers of the metadata service to the agent, and cannot be changed: {error}"
+                ),
+            }
+        }
+    }
+
     /// What the worker's unit is to have: the filter, and the probe without which it does not start. The plus: as root,
     /// which alone may mark sockets; the control group, and the filter with it, is the worker's all the same.
     pub fn settings(&self) -> String {
@@ -173,7 +194,7 @@ impl Closed {
     }
 
     /// Sets the rules again whenever somebody has taken them away, as systemd-networkd does with all that it does not
-    /// know when it is configured anew; until what is returned is dropped.
+    /// know when it is configured anew, and lets replies in again; until what is returned is dropped.
     pub fn keep(self) -> Keeper {
         Keeper(tokio::spawn(async move {
             if let Err(error) = self.keep_for_ever().await {
@@ -194,8 +215,12 @@ impl Closed {
                 ),
                 Err(error) => tracing::error!("{error}"),
             }
-            changes.next().await.map_err(ClosedError::Netlink)?;
-            tokio::time::sleep(PAUSE).await;
+            // Nobody tells of changes to rp_filter, such as by `sysctl --system` of a package that is installed.
+            if let Ok(changed) = timeout(LOOK, changes.next()).await {
+                changed.map_err(ClosedError::Netlink)?;
+                tokio::time::sleep(PAUSE).await;
+            }
+            self.let_replies_in();
         }
     }
 }

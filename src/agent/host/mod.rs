@@ -14,6 +14,7 @@ pub mod http;
 pub mod lock;
 pub mod mask;
 pub mod process;
+pub mod replies;
 pub mod rules;
 pub mod socket;
 pub mod tls;

@@ -72,6 +72,10 @@ pub(crate) fn is_filtered(address: SocketAddr) -> io::Result<bool> {
     }
 }
 
-fn set_mark(socket: &impl AsFd) -> nix::Result<()> {
+/// Makes a socket the agent's.
+///
+/// # Errors
+/// The kernel's, as it is: `EPERM` without CAP_NET_ADMIN.
+pub(crate) fn set_mark(socket: &impl AsFd) -> nix::Result<()> {
     setsockopt(socket, sockopt::Mark, &MARK)
 }
