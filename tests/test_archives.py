@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from cell import Cell
-from hostile.archives import ARCHIVES, entry, header, zstd
+from hostile.archives import ARCHIVES, entry, header, pax, zstd
 
 INTO = "srv/into"
 
@@ -192,6 +192,22 @@ def test_strip_that_leaves_nothing_is_told(cell: Cell) -> None:
     status, told = apply(cell, tar(tool=b"tool\n"), "strip = 9\n")
     assert status == 1 and "`strip`" in told
     assert not (cell.root / INTO).exists()
+
+
+def test_what_strip_leaves_out_costs_as_much(cell: Cell) -> None:
+    """A bomb that fills no disk keeps a boot waiting all the same."""
+    bomb = gzip.compress(header(b"zeros", size=100 << 20) + bytes(100 << 20) + entry(b"a/x") + bytes(1024))
+    status, told = apply(cell, bomb, "strip = 1\n")
+    assert status == 1 and "`zeros`" in told and "bomb" in told
+
+
+@pytest.mark.parametrize("time", [0, -5, -(1 << 40), 1 << 33, 1 << 62])
+def test_a_file_may_be_of_any_time(cell: Cell, time: int) -> None:
+    """Whatever the file system makes of it is what a later check wants to see."""
+    archive = pax(mtime=str(time).encode()) + entry(b"x", b"x") + bytes(1024)
+    status, told = apply(cell, archive)
+    assert status == 0 and "panicked" not in told, told
+    assert "nothing to change" in apply(cell, None)[1]
 
 
 def test_a_killed_extraction_leaves_nothing_in_place(cell: Cell) -> None:

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, futimens, mkdirat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, futimens, mkdirat};
 use nix::sys::time::{TimeSpec, TimeValLike as _};
 use nix::unistd::{Gid, Uid, fchown, fchownat, linkat, symlinkat};
 
@@ -21,6 +21,10 @@ use super::{ArchiveError, DIRECTORY, Extraction, MARKER, Member, MemberKind};
 const DEEPEST: usize = 128;
 
 const CHUNK: usize = 128 * 1024;
+
+/// Seconds since 1970 that a file can be said to be of, 1901 to 2106: the times of an archive can be any number.
+const EARLIEST: i64 = i32::MIN as i64;
+const LATEST: i64 = u32::MAX as i64;
 
 /// What is made of an archive.
 pub(super) struct Tree<'a> {
@@ -56,7 +60,7 @@ impl<'a> Tree<'a> {
     pub(super) fn take(&mut self, member: &Member, content: &mut dyn Read) -> Result<(), ArchiveError> {
         let path = self.path(&member.name, &member.name)?;
         self.budget.entry()?;
-        let Some((name, parents)) = path.split_last() else { return Ok(()) };
+        let Some((name, parents)) = path.split_last() else { return self.leave_out(member, content) };
         self.made += 1;
         match &member.kind {
             MemberKind::Directory => self.directory_of(member, &path)?,
@@ -175,10 +179,11 @@ impl<'a> Tree<'a> {
         self.fill(&mut file, member, content)?;
         // Never setuid, and nobody but its owner may write: an archive does not decide that.
         let mode = Mode::from_bits_truncate(member.mode & 0o755 | 0o600);
-        let time = TimeSpec::seconds(member.modified);
-        let done = fchmod(&file, mode).and_then(|()| futimens(&file, &time, &time));
-        done.map_err(|errno| refused(&member.name, errno))?;
-        self.manifest.file(&[parents, &[name]].concat().join("/"), member.size, member.modified);
+        let time = TimeSpec::seconds(member.modified.clamp(EARLIEST, LATEST));
+        let done = fchmod(&file, mode).and_then(|()| futimens(&file, &time, &time)).and_then(|()| fstat(&file));
+        let kept = done.map_err(|errno| refused(&member.name, errno))?;
+        // As the file system has it: not every one takes every time.
+        self.manifest.file(&[parents, &[name]].concat().join("/"), member.size, kept.st_mtime);
         Ok(())
     }
 
@@ -216,6 +221,16 @@ impl<'a> Tree<'a> {
             return Err(ArchiveError::entry(&member.name, format!("is cut off: {missing} bytes of it are missing")));
         }
         Ok(())
+    }
+
+    /// Unpacks what is not kept: it counts, for a bomb costs time also where it leaves nothing.
+    fn leave_out(&mut self, member: &Member, content: &mut dyn Read) -> Result<(), ArchiveError> {
+        loop {
+            match content.read(&mut self.chunk).map_err(|error| ArchiveError::unreadable(&error))? {
+                0 => return Ok(()),
+                read => self.budget.bytes(&member.name, read as u64)?,
+            }
+        }
     }
 
     fn hard_link(&mut self, member: &Member, parents: &[&str], name: &str, target: &str) -> Result<(), ArchiveError> {

@@ -37,6 +37,7 @@ impl<'a> Budget<'a> {
 
     /// Takes one more entry.
     pub(super) fn entry(&mut self) -> Result<(), ArchiveError> {
+        self.go_on()?;
         self.entries += 1;
         if self.entries > MOST_ENTRIES {
             return Err(ArchiveError::archive(format!("has more than {MOST_ENTRIES} entries, the most that is taken")));
@@ -44,11 +45,13 @@ impl<'a> Budget<'a> {
         Ok(())
     }
 
+    fn go_on(&self) -> Result<(), Stopped> {
+        if self.stop.load(Ordering::Relaxed) { Err(Stopped) } else { Ok(()) }
+    }
+
     /// Takes more bytes of the content of an entry.
     pub(super) fn bytes(&mut self, name: &str, more: u64) -> Result<(), ArchiveError> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(Stopped.into());
-        }
+        self.go_on()?;
         self.bytes = self.bytes.saturating_add(more);
         if self.bytes > self.allowed {
             let problem = format!(

@@ -12,6 +12,9 @@ const BLOCK: usize = 512;
 /// Names and links of any length, and what else pax has to say of a file.
 const LARGEST_EXTENSION: u64 = 1024 * 1024;
 
+/// All extensions of an archive with their headers: a kilobyte for each of the most entries that are taken.
+const MOST_EXTENSIONS: u64 = 1024 * 1024 * 1024;
+
 /// Padding behind the end, which tapes wanted in large blocks.
 const MOST_PADDING: u64 = 64 * 1024 * 1024;
 
@@ -23,7 +26,7 @@ pub(super) fn begins(head: &[u8]) -> bool {
 
 /// Calls `visit` for each entry.
 pub(super) fn read(source: &mut dyn Read, visit: &mut Visit<'_>) -> Result<(), ArchiveError> {
-    let mut said = Said::default();
+    let (mut said, mut extensions) = (Said::default(), 0);
     loop {
         let mut block = [0; BLOCK];
         source.read_exact(&mut block).map_err(|error| ArchiveError::unreadable(&error))?;
@@ -40,10 +43,10 @@ pub(super) fn read(source: &mut dyn Read, visit: &mut Visit<'_>) -> Result<(), A
             return Err(ArchiveError::archive("is broken: a header has an impossible size"));
         }
         match header.entry_type() {
-            EntryType::XGlobalHeader => Said::global(&extension(source, size)?)?,
-            EntryType::XHeader => said.pax(&extension(source, size)?)?,
-            EntryType::GNULongName => said.name = Some(text(&extension(source, size)?)?),
-            EntryType::GNULongLink => said.link = Some(text(&extension(source, size)?)?),
+            EntryType::XGlobalHeader => Said::global(&extension(source, size, &mut extensions)?)?,
+            EntryType::XHeader => said.pax(&extension(source, size, &mut extensions)?)?,
+            EntryType::GNULongName => said.name = Some(text(&extension(source, size, &mut extensions)?)?),
+            EntryType::GNULongLink => said.link = Some(text(&extension(source, size, &mut extensions)?)?),
             _ => {
                 let member = std::mem::take(&mut said).member(header, size)?;
                 let mut content = (&mut *source).take(size);
@@ -83,9 +86,13 @@ fn skip(source: &mut dyn Read, size: u64) -> Result<(), ArchiveError> {
     source.read_exact(rest).map_err(|error| ArchiveError::unreadable(&error))
 }
 
-fn extension(source: &mut dyn Read, size: u64) -> Result<Vec<u8>, ArchiveError> {
+fn extension(source: &mut dyn Read, size: u64, in_all: &mut u64) -> Result<Vec<u8>, ArchiveError> {
     if size > LARGEST_EXTENSION {
         return Err(ArchiveError::archive(format!("has a name or extension of {size} bytes: that is an attack")));
+    }
+    *in_all += BLOCK as u64 + size;
+    if *in_all > MOST_EXTENSIONS {
+        return Err(ArchiveError::archive("has a gigabyte of names and extensions: is it a bomb?"));
     }
     let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
     source.read_exact(&mut bytes).map_err(|error| ArchiveError::unreadable(&error))?;
@@ -203,4 +210,34 @@ fn seconds(key: &str, value: &[u8]) -> Result<i64, ArchiveError> {
     let whole = value.split(|byte| *byte == b'.').next().unwrap_or_default();
     let number = std::str::from_utf8(whole).ok().and_then(|text| text.parse().ok());
     number.ok_or_else(|| ArchiveError::archive(format!("has a pax `{key}` that is no time")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same bytes for ever.
+    struct Endless(Vec<u8>, usize);
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let rest = &self.0[self.1..];
+            let length = rest.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&rest[..length]);
+            self.1 = (self.1 + length) % self.0.len();
+            Ok(length)
+        }
+    }
+
+    #[test]
+    fn an_endless_row_of_long_names_ends() {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::GNULongName);
+        header.set_size(LARGEST_EXTENSION);
+        header.set_cksum();
+        let mut block = header.as_bytes().to_vec();
+        block.resize(BLOCK + LARGEST_EXTENSION as usize, b'n');
+        let error = read(&mut Endless(block, 0), &mut |_, _| Ok(())).unwrap_err();
+        assert!(error.to_string().contains("a gigabyte of names"), "{error}");
+    }
 }
