@@ -3,10 +3,12 @@
 import contextlib
 import hashlib
 import json
+import os
 import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -254,6 +256,26 @@ def authority(folder: Path, begins: timedelta, ends: timedelta) -> ssl.SSLContex
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "leaf.pem", folder / "key.pem")
     return context
+
+
+def test_what_nobody_asked_for_in_a_month_goes(cell: Cell) -> None:
+    """Before something new comes; what others keep in the same place stays."""
+    month = 31 * 24 * 3600
+    old, used = "a" * 64, hashlib.sha256(b"used").hexdigest()
+    ages = {old: month, f"{old}.part": month, f"bundle-{old}.tar.gz": month, "b" * 64: 60, used: month, "base": month}
+    for name, age in ages.items():
+        cell.write(f"/var/cache/loitsut/{name}", b"used")
+        then = time.time() - age
+        os.utime(cell.root / "var/cache/loitsut" / name, (then, then))
+    with serving(lambda connection, head, _: connection.sendall(proper(head))) as (port, _heads):
+        url = f"http://127.0.0.1:{port}/x"
+        files(cell, (url, used))
+        assert cell.run(*APPLY)[0] == 0
+        files(cell, (url, used), (url, DIGEST))
+        status, told = cell.run(*APPLY)
+    assert status == 0, told
+    left = {path.name for path in (cell.root / "var/cache/loitsut").iterdir()}
+    assert left == {"b" * 64, used, "base", DIGEST}
 
 
 def test_plan_downloads_nothing(cell: Cell) -> None:

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use loitsut_profile::resource::Remote;
 use loitsut_profile::sha256::Sha256;
@@ -28,6 +28,9 @@ const CACHE: &str = "/var/cache/loitsut";
 
 /// No single file of a build environment is larger.
 const LARGEST: u64 = 16 * 1024 * 1024 * 1024;
+
+/// How long a file that nobody asks for is kept.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// So many downloads at once fill any link, and are no attack on a server.
 const AT_ONCE: usize = 8;
@@ -256,8 +259,9 @@ impl Host {
         let path = path_of(*sha256);
         // A cache can rot, and what rots in it is used by root: verified every time.
         if self.digest(&path)? == Some(*sha256) {
-            return Ok(());
+            return Ok(self.touch(&path)?);
         }
+        self.remove_unused().unwrap_or_else(|error| tracing::warn!("old downloads cannot be removed: {error}"));
         let partial = path.with_extension("part");
         let to = &self.rooted(&partial);
         let download = Download { url: url.reveal().as_str(), sha256: *sha256, to, limit: LARGEST, meter: &job.meter };
@@ -265,6 +269,29 @@ impl Host {
         // Not synced, for the same reason: what a power cut leaves of it is seen, and fetched anew.
         Ok(self.rename(&partial, &path)?)
     }
+}
+
+impl Host {
+    /// Removes what nobody has asked for in a long time, also of downloads that were given up. Done before one more is
+    /// stored: a machine that lives for years would fill its disk otherwise.
+    fn remove_unused(&self) -> Result<(), FileError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        for name in self.list(Path::new(CACHE))?.iter().filter(|name| is_download(name)) {
+            let path = Path::new(CACHE).join(name);
+            let used = self.modified(&path)?.and_then(|(seconds, _)| u64::try_from(seconds).ok());
+            if used.is_some_and(|used| now.saturating_sub(Duration::from_secs(used)) > KEPT) {
+                tracing::info!("removing {}: not used in {} days", path.display(), KEPT.as_secs() / 86_400);
+                self.remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file or bundle by its digest, whole or not; others may keep something there too.
+fn is_download(name: &str) -> bool {
+    let digest = name.strip_prefix("bundle-").unwrap_or(name).split('.').next().unwrap_or_default();
+    digest.parse::<Sha256>().is_ok()
 }
 
 fn path_of(sha256: Sha256) -> PathBuf {

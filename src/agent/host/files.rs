@@ -275,6 +275,16 @@ impl Host {
         std::fs::rename(self.rooted(from), self.rooted(to)).map_err(|error| FileError::io("put in place", to, &error))
     }
 
+    /// Notes that a file was used just now, as its time of change.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be written.
+    pub fn touch(&self, path: &Path) -> Result<(), FileError> {
+        let file = File::options().write(true).open(self.rooted(path));
+        let touched = file.and_then(|file| file.set_modified(std::time::SystemTime::now()));
+        touched.map_err(|error| FileError::io("note the use of", path, &error))
+    }
+
     /// Puts a symbolic link in place, atomically.
     ///
     /// # Errors
