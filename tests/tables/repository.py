@@ -29,6 +29,7 @@ PACKAGES = [
     Package("lt-plain", "2.0"),
     Package("lt-provider", control={"Provides": "lt-virtual"}),
     Package("lt-recommends", control={"Recommends": "lt-plain"}),
+    Package("lt-brings-trouble", control={"Recommends": "lt-fails"}),
     Package("lt-needs-plain", control={"Depends": "lt-plain"}),
     Package("lt-needs-new", control={"Depends": "lt-plain (>= 2.0)"}),
     Package("lt-instead", control={"Conflicts": "lt-plain"}),

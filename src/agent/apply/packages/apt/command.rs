@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::{failure, lists};
 use crate::apply::Context;
 use crate::apply::packages::locks::{self, Lock, wait_until_free};
+use crate::host::file_error::FileError;
 use crate::host::files::Attributes;
 use crate::host::process::{ProcessError, Program};
 
@@ -22,6 +23,9 @@ const LOCKS: [Lock; 4] = [
     Lock::Fcntl("/var/lib/apt/lists/lock"),
     Lock::Fcntl("/var/cache/apt/archives/lock"),
 ];
+
+/// There from the beginning of a transaction until it has succeeded.
+const UNDER_WAY: &str = "/var/lib/loitsut/package-transaction";
 
 /// Where debconf finds answers that go before all others.
 const ANSWERS: &str = "/run/loitsut/debconf.dat";
@@ -98,14 +102,16 @@ pub fn words_of_failure(tail: &[String]) -> &str {
     tail.iter().find(|line| line.starts_with("E:") || line.starts_with("Err:")).map_or("", String::as_str)
 }
 
-/// Whether dpkg was killed in the middle of something that no package tells of: its journal is not empty, or triggers
-/// wait.
+/// Whether there is something to finish that no wanted package tells of: dpkg's journal is not empty, triggers wait, or
+/// a transaction of ours has failed or was killed. What others have left unfinished is theirs.
 ///
 /// # Errors
 /// Its files cannot be read.
 pub fn left_work(context: &Context<'_>) -> Result<bool> {
     let journal = context.host.list(Path::new("/var/lib/dpkg/updates"))?;
-    Ok(!journal.is_empty() || context.packages.status.status(context.host)?.triggers)
+    let status = context.packages.status.status(context.host)?;
+    let ours = || Ok::<_, FileError>(status.interrupted && context.host.stat(Path::new(UNDER_WAY))?.is_some());
+    Ok(!journal.is_empty() || status.triggers || ours()?)
 }
 
 /// Finishes what a dpkg that was killed left half done.
@@ -137,15 +143,20 @@ pub async fn transaction(context: &Context<'_>, words: &[&str]) -> Result<()> {
     if context.disposable {
         context.host.write(Path::new(ANSWERS), NO_MAN_INDEX.as_bytes(), Attributes::PUBLIC)?;
     }
+    context.host.write(Path::new(UNDER_WAY), b"", Attributes::PUBLIC)?;
     let program = apt_get(context, words);
-    match run(context, &program).await? {
+    let done = match run(context, &program).await? {
         Err(ProcessError::Failed { tail, .. }) if is_superseded(&tail) => {
             tracing::warn!("the mirror has changed since the lists were read: updating them and trying again");
             lists::update(context).await?;
             run(context, &program).await?.map_err(failure::told)
         }
         done => done.map_err(failure::told),
+    };
+    if done.is_ok() {
+        context.host.remove(Path::new(UNDER_WAY))?;
     }
+    done
 }
 
 fn is_superseded(tail: &[String]) -> bool {

@@ -73,6 +73,19 @@ pub async fn transaction(context: &Context<'_>, words: &[&str]) -> Result<Vec<St
     }
 }
 
+/// The names that nobody knows, with nothing touched.
+///
+/// # Errors
+/// dnf cannot tell.
+pub async fn unknown_of(context: &Context<'_>, names: &[String]) -> Result<Vec<String>> {
+    let words = ["--refresh", "--assumeno", "install"].into_iter().chain(names.iter().map(String::as_str));
+    match run(context, &words.collect::<Vec<_>>()).await? {
+        // It always fails, for the answer is no.
+        Err(ProcessError::Failed { tail, .. }) => Ok(unknown(&tail)),
+        done => Ok(done.map(|_| Vec::new())?),
+    }
+}
+
 fn is_outdated(tail: &[String]) -> bool {
     let signs = ["Status code: 404", "Downloading successful, but checksum doesn't match", "No more mirrors to try"];
     tail.iter().any(|line| signs.iter().any(|sign| line.contains(sign)))

@@ -128,8 +128,16 @@ async fn install_known(context: &Context<'_>, wanted: &[WantedPackage], files: &
     if wanted.iter().any(|wanted| wanted.hold) && !locked::is_possible(context.host)? {
         plain.push(VERSIONLOCK.to_owned());
     }
+    let rich: Vec<String> = with(true).map(argument).collect();
+    if !rich.is_empty() && !plain.is_empty() {
+        // Each transaction only knows its own names, and the second comes too late to refuse the first.
+        let unknown = command::unknown_of(context, &[&rich[..], &plain].concat()).await?;
+        if !unknown.is_empty() {
+            return Ok(unknown);
+        }
+    }
     let mut unknown = Vec::new();
-    for (weak, words) in [("True", with(true).map(argument).collect()), ("False", plain)] {
+    for (weak, words) in [("True", rich), ("False", plain)] {
         if words.is_empty() {
             continue;
         }
