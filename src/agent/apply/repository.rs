@@ -65,9 +65,12 @@ impl Converge for Repository {
 fn key_drift(repository: &Repository, context: &Context<'_>) -> Result<Option<String>> {
     let Some(Key::Url { fingerprints, .. }) = &repository.key else { return Ok(None) };
     let path = key_path(repository)?;
-    let stat = context.host.stat(path.as_path())?.filter(|stat| stat.kind == Kind::File && stat.mode == 0o644);
-    let found = if stat.is_some() { context.host.read(path.as_path())? } else { None };
-    let Some(found) = found else { return Ok(Some(format!("{path} is missing"))) };
+    let Some(stat) = context.host.stat(path.as_path())? else { return Ok(Some(format!("{path} is missing"))) };
+    // Whoever owns it decides what is installed here.
+    if stat.kind != Kind::File || (stat.mode, stat.uid, stat.gid) != (0o644, 0, 0) {
+        return Ok(Some(format!("{path} is not a file of root's that all may read")));
+    }
+    let found = context.host.read(path.as_path())?.unwrap_or_default();
     let checked = PublicKeys::read(&found).and_then(|keys| keys.check(fingerprints));
     Ok(checked.err().map(|why| format!("{path} {why}")))
 }
@@ -91,7 +94,8 @@ fn files(repository: &Repository) -> Result<Vec<File>> {
         RepositoryKind::Apt { .. } => {
             let name = &repository.name;
             let sources = file(&format!("/etc/apt/sources.list.d/{name}.sources"), sources(repository)?.into_bytes())?;
-            let pin = pin(repository).map(|text| file(&format!("/etc/apt/preferences.d/{name}"), text.into_bytes()));
+            let pin =
+                pin(repository).map(|text| file(&format!("/etc/apt/preferences.d/{name}.pref"), text.into_bytes()));
             [Some(sources), pin.transpose()?]
         }
         RepositoryKind::Dnf { baseurl } => {
