@@ -58,6 +58,7 @@ def test_what_was_asked_for_is_no_error(cell: Cell, typed: list[str]) -> None:
 
 @pytest.mark.parametrize(("typed", "told"), [
     (["lint", "/nowhere"], "error: there is no /nowhere\n"),
+    (["lint", "/\x1b[2J"], "error: there is no /\ufffd[2J\n"),
     (["lint", "/etc/hostname"], "error: /etc/hostname is not a profile or layer: those are .toml files\n"),
     (["plan", "--user-data", "/nowhere"], "error: cannot read /nowhere: No such file or directory\n"),
     (["plan", "p", "--profiles", "/nowhere"], "error: /nowhere is not a folder of profiles\n"),

@@ -66,6 +66,7 @@ fn tell(error: &anyhow::Error) {
         Some(diagnostics) => {
             eprintln!("{}", diagnostics.render(std::io::IsTerminal::is_terminal(&std::io::stderr())));
         }
-        None => eprintln!("error: {error:#}"),
+        // There may be names of files in it, which whoever made them chose.
+        None => format!("error: {error:#}").lines().for_each(|line| eprintln!("{}", host::plain(line))),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::resource::{Claim, Resource};
 use crate::secret::MASK;
 use crate::source::Place;
@@ -37,6 +37,9 @@ pub(crate) fn between<'a>(wishes: impl Iterator<Item = Wish<'a>>) -> Vec<Diagnos
                 && said.insert((claim.subject.clone(), *first_index, index))
             {
                 found.push(report(&claim, &wish, value, first));
+                if found.len() >= Diagnostics::ENOUGH {
+                    return found;
+                }
             }
             // What is wanted once more in the same words adds nothing.
             if !others.iter().any(|(_, value, other)| *value == claim.value && other.when == wish.when) {

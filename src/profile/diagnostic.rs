@@ -6,6 +6,9 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::source::Place;
 
+/// How many characters of a message are shown.
+const LONGEST: usize = 1000;
+
 /// One error in a profile or layer.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
@@ -59,7 +62,9 @@ impl Diagnostic {
     }
 
     fn group(&self) -> Group<'_> {
-        let mut group = Group::with_title(Level::ERROR.primary_title(&*self.message));
+        // Names are quoted, and a hostile one is as long as a file.
+        let (end, _) = self.message.char_indices().nth(LONGEST).unwrap_or((self.message.len(), ' '));
+        let mut group = Group::with_title(Level::ERROR.primary_title(&self.message[..end]));
         let primary = self.place.iter().map(|place| (place, &*self.label, AnnotationKind::Primary));
         let related = self.related.iter().map(|(place, label)| (place, &**label, AnnotationKind::Context));
         let mut annotations: Vec<_> = primary.chain(related).collect();
@@ -90,13 +95,17 @@ pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
     /// More than anybody reads at once; looking for more would only take time.
-    pub(crate) const ENOUGH: usize = 200;
+    pub const ENOUGH: usize = 200;
 
     /// How many are shown.
     const SHOWN: usize = 50;
 
-    /// `Ok` when nothing was found.
-    pub fn none_in(found: Vec<Diagnostic>) -> Result<(), Self> {
+    /// `Ok` when nothing was found; else the first [`Self::ENOUGH`].
+    ///
+    /// # Errors
+    /// Something was found.
+    pub fn none_in(mut found: Vec<Diagnostic>) -> Result<(), Self> {
+        found.truncate(Self::ENOUGH);
         if found.is_empty() { Ok(()) } else { Err(Self(found)) }
     }
 
@@ -106,8 +115,14 @@ impl Diagnostics {
         let mut text: Vec<String> = self.0.iter().take(Self::SHOWN).map(|d| renderer.render(&[d.group()])).collect();
         let hidden = self.0.len().saturating_sub(Self::SHOWN);
         text.extend((hidden > 0).then(|| format!("and {hidden} more")));
-        text.push(format!("{} error{}", self.0.len(), if self.0.len() == 1 { "" } else { "s" }));
-        text.join("\n\n")
+        let plural = match self.0.len() {
+            1 => "",
+            Self::ENOUGH.. => "s or more",
+            _ => "s",
+        };
+        text.push(format!("{} error{plural}", self.0.len()));
+        // The renderer leaves these in, and terminals take them for escape sequences as they do ESC.
+        text.join("\n\n").replace(|c| matches!(c, '\u{80}'..='\u{9f}'), "\u{fffd}")
     }
 }
 

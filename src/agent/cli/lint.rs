@@ -30,7 +30,7 @@ pub(super) fn lint(paths: &[PathBuf], json: bool) -> Result<ExitCode> {
         checked += count;
         // A layer is checked with every profile that has it: each error is said once.
         for error in errors {
-            if !found.iter().any(|known| is_the_same(known, &error)) {
+            if found.len() < Diagnostics::ENOUGH && !found.iter().any(|known| is_the_same(known, &error)) {
                 found.push(error);
             }
         }
