@@ -126,7 +126,7 @@ pub async fn repair(context: &Context<'_>) -> Result<()> {
         tracing::debug!("{error}");
     }
     let status = context.packages.status.status(context.host)?;
-    let half: Vec<&str> = status.half_installed.iter().map(String::as_str).collect();
+    let half: Vec<&str> = status.to_reinstall.iter().map(String::as_str).collect();
     if !half.is_empty() {
         lists::freshen(context).await?;
     }

@@ -40,7 +40,7 @@ pub struct Status {
     /// A package waits for a trigger.
     pub triggers: bool,
     /// Packages that were being unpacked: only their archive can mend them.
-    pub half_installed: Vec<String>,
+    pub to_reinstall: Vec<String>,
 }
 
 impl Status {
@@ -54,8 +54,8 @@ impl Status {
     }
 
     fn add(&mut self, stanza: &str) {
-        let (mut name, mut architecture, mut provides, mut state) = ("", "", "", "");
-        let mut package = Package::default();
+        let (mut name, mut architecture, mut provides) = ("", "", "");
+        let (mut package, mut reinstall) = (Package::default(), false);
         // Most lines are descriptions and dependencies: those are passed over by their first letter.
         for line in stanza.lines().filter(|line| line.starts_with(['A', 'P', 'S', 'V'])) {
             match line.split_once(": ") {
@@ -66,10 +66,12 @@ impl Status {
                 Some(("Status", value)) => {
                     let words: Vec<&str> = value.split(' ').collect();
                     package.hold = words.first() == Some(&"hold");
-                    state = words.get(2).copied().unwrap_or_default();
+                    let state = words.get(2).copied().unwrap_or_default();
                     package.installed = state == "installed";
                     package.gone = matches!(state, "not-installed" | "config-files");
-                    self.interrupted |= !package.installed && !package.gone;
+                    // Cut short after its files were unpacked, a package is `unpacked`, and dpkg yet refuses to configure it.
+                    reinstall = state == "half-installed" || words.get(1) == Some(&"reinstreq");
+                    self.interrupted |= reinstall || !package.installed && !package.gone;
                     self.triggers |= state.starts_with("triggers-");
                 }
                 _ => {}
@@ -81,8 +83,8 @@ impl Status {
         if package.installed {
             provides.split(',').for_each(|provided| self.add_provided(provided.trim()));
         }
-        if state == "half-installed" {
-            self.half_installed.push(format!("{name}:{architecture}"));
+        if reinstall {
+            self.to_reinstall.push(format!("{name}:{architecture}"));
         }
         self.packages.insert(format!("{name}:{architecture}"), package.clone());
         // Of two architectures the one that is installed counts.
@@ -224,6 +226,9 @@ Provides: nothing-any-more
     #[test]
     fn an_interrupted_dpkg_is_seen() {
         assert!(Status::parse("Package: x\nStatus: install ok half-configured\nVersion: 1\n").interrupted);
+        let status = Status::parse("Package: x\nStatus: install reinstreq unpacked\nArchitecture: amd64\nVersion: 1\n");
+        assert!(status.interrupted);
+        assert_eq!(status.to_reinstall, ["x:amd64"]);
         assert!(Status::parse("Package: x\nStatus: install ok triggers-pending\nVersion: 1\n").interrupted);
     }
 }
