@@ -7,6 +7,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::report;
+
 /// Names the level, or levels of targets: `debug`, `info,loitsut::output=debug`.
 const VARIABLE: &str = "LOITSUT_LOG";
 
@@ -20,8 +22,20 @@ pub fn start(boot: bool) {
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
     let journal = journal.map(|layer| layer.with_field_prefix(None).with_syslog_identifier("loitsut".into()));
     let terminal = journal.is_none().then(|| {
-        let plain = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time().with_target(false);
-        plain.with_ansi(std::io::stderr().is_terminal()).compact()
+        let plain = tracing_subscriber::fmt::layer().with_writer(to_terminal).without_time().with_target(false);
+        plain.with_ansi(colours()).compact()
     });
     tracing_subscriber::registry().with(journal.with_filter(filter.clone())).with(terminal.with_filter(filter)).init();
+}
+
+/// Whether standard error is a terminal that shows colours, and somebody who wants them (no-color.org) looks at it.
+pub fn colours() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    is_set("NO_COLOR").is_none() && is_set("TERM").is_some_and(|kind| kind != "dumb") && std::io::stderr().is_terminal()
+}
+
+/// What is said goes above what goes on.
+fn to_terminal() -> std::io::Stderr {
+    report::erase();
+    std::io::stderr()
 }

@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 fn tell(error: &anyhow::Error) {
     match error.downcast_ref::<Diagnostics>() {
         Some(diagnostics) => {
-            eprintln!("{}", diagnostics.render(std::io::IsTerminal::is_terminal(&std::io::stderr())));
+            eprintln!("{}", diagnostics.render(logging::colours()));
         }
         // There may be names of files in it, which whoever made them chose.
         None => format!("error: {error:#}").lines().for_each(|line| eprintln!("{}", host::plain(line))),

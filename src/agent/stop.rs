@@ -65,6 +65,7 @@ pub fn listen() -> std::io::Result<()> {
         for group in GROUPS.lock().iter().flat_map(|groups| groups.iter()) {
             let _ = killpg(Pid::from_raw(*group), Signal::SIGKILL);
         }
+        crate::report::erase();
         std::process::exit(130);
     });
     Ok(())

@@ -19,10 +19,12 @@ mod venv;
 
 use std::fmt::Display;
 use std::pin::pin;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use loitsut_profile::order::Step;
 use loitsut_profile::resource::{Remote, Resource};
+use tokio::time::sleep;
 
 use crate::host::cache::Downloads;
 use crate::host::{Host, plain};
@@ -30,6 +32,9 @@ use crate::report::{Difference, Event, Outcome, Reporter, StepFailure, StepName}
 use crate::unit::ActiveUnits;
 
 pub use reboot::RebootNeeded;
+
+/// How often somebody who watches is told.
+const TOLD_EVERY: Duration = Duration::from_millis(200);
 
 /// What resources need to be checked and applied.
 pub struct Context<'a> {
@@ -116,7 +121,7 @@ pub async fn plan(steps: &[Step], context: &Context<'_>, reporter: &mut Reporter
     for step in steps {
         let name = StepName::of(step, context.host);
         reporter.emit(Event::StepStarted(&name));
-        match look(&step.resource, context).await {
+        match watched(look(&step.resource, context), context, reporter).await {
             Ok(difference) => reporter.emit(Event::StepDone(&name, Outcome::planned(difference))),
             Err(error) => return Err(StepFailure { step: name, error }),
         }
@@ -152,19 +157,26 @@ async fn fetch_ahead(steps: &[Step], context: &Context<'_>) {
     }
 }
 
-/// Tells how the downloads go while a step is made.
+/// Tells that time goes by while a step is looked at or made, and how the downloads go.
 async fn watched<T>(step: impl Future<Output = T>, context: &Context<'_>, reporter: &mut Reporter<'_>) -> T {
     let mut step = pin!(step);
     let done = loop {
         tokio::select! {
             done = &mut step => break done,
-            transfers = context.downloads.changed() => reporter.emit(Event::Downloads(&transfers)),
+            () = sleep(TOLD_EVERY) => {
+                tell_downloads(context, reporter);
+                reporter.tick();
+            }
         }
     };
+    tell_downloads(context, reporter);
+    done
+}
+
+fn tell_downloads(context: &Context<'_>, reporter: &mut Reporter<'_>) {
     if let Some(transfers) = context.downloads.news() {
         reporter.emit(Event::Downloads(&transfers));
     }
-    done
 }
 
 async fn look(resource: &Resource, context: &Context<'_>) -> Result<Option<Difference>> {

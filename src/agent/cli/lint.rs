@@ -16,6 +16,7 @@ use super::exit;
 use crate::host::Host;
 use crate::host::files::Kind;
 use crate::library;
+use crate::logging;
 use crate::report::say;
 
 /// Checks every path; errors go to standard error, a summary to standard output; as JSON both to the latter.
@@ -46,7 +47,7 @@ pub(super) fn lint(paths: &[PathBuf], json: bool) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(errors) => {
-            eprintln!("{}", errors.render(std::io::IsTerminal::is_terminal(&std::io::stderr())));
+            eprintln!("{}", errors.render(logging::colours()));
             Ok(exit::FAILURE)
         }
     }

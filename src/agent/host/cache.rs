@@ -16,7 +16,7 @@ use loitsut_profile::userdata::field::HttpUrl;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::Host;
 use super::file_error::FileError;
@@ -34,9 +34,6 @@ const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// So many downloads at once fill any link, and are no attack on a server.
 const AT_ONCE: usize = 8;
-
-/// How often somebody who watches is told.
-const TOLD_EVERY: Duration = Duration::from_millis(200);
 
 /// Why a file could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -157,16 +154,6 @@ impl<'a> Downloads<'a> {
         let tries = retry.start();
         let attempt = async |until: Instant| http.get(url.reveal().as_str(), &[], Limits { until, bytes: limit }).await;
         Ok(stop::unless_requested(tries.run("a download", attempt)).await??)
-    }
-
-    /// All downloads, once one of them has come further.
-    pub(crate) async fn changed(&self) -> Vec<Transfer> {
-        loop {
-            sleep(TOLD_EVERY).await;
-            if let Some(news) = self.news() {
-                return news;
-            }
-        }
     }
 
     /// All downloads, if one of them has come further since this was last told.

@@ -4,6 +4,7 @@ mod console;
 mod driver;
 mod outbox;
 mod print;
+mod progress;
 mod status;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use sd_notify::NotifyState;
 pub use driver::{Head, Sender};
 pub use outbox::Outbox;
 pub use print::{Printer, Style, say};
+pub use progress::erase;
 pub use status::{Span, Status, WorkerReport};
 
 use console::Console;
@@ -208,6 +210,13 @@ impl<'a> Reporter<'a> {
     pub fn take_in(&mut self, phase: Phase, error: &anyhow::Error) {
         let ended = Event::Ended(State::Failed, Some(failure(phase.into(), error, self.host)));
         self.status.fold(&ended, self.started.elapsed());
+    }
+
+    /// Time goes by while a step is at work.
+    pub fn tick(&mut self) {
+        if let Some(printer) = &mut self.printer {
+            printer.tick();
+        }
     }
 
     /// Tells everybody.
