@@ -13,13 +13,19 @@ use crate::process::{PATH, run};
 /// `start` returns before systemd runs, which takes a moment.
 const BOOT_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Becomes this command in the instance, so that its input, output, signals and exit status are the command's own.
+/// Runs what it is given and exits as that does. A pid namespace is entered by a fork, and `nsenter`, which would do it,
+/// stops itself when its child is stopped, as systemd stops all processes before a reboot: nobody would then reap the child,
+/// and the reboot would wait for it. A shell waits for ends only. (`exit`, or it would become the command.)
+const WAIT: &str = "\"$@\"; exit \"$?\"";
+
+/// Becomes this command in the instance, so that its input, output and exit status are the command's own.
 pub(crate) async fn exec(record: &Record, command: &[String]) -> Result<()> {
     let leader = leader(record).await?;
     let error = Command::new("nsenter")
         .arg(format!("--target={leader}"))
-        .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd", "--"])
-        // A pid namespace is entered by a fork: what is killed out here must not leave its command behind in there.
+        .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd", "--no-fork", "--"])
+        .args(["sh", "-c", WAIT, "sh"])
+        // What is killed out here must not leave its command behind in there.
         .args(["setpriv", "--pdeathsig=TERM", "--"])
         .args(command)
         .env_clear()
