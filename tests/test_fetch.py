@@ -155,6 +155,16 @@ def test_all_downloads_start_at_once_and_each_once(cell: Cell) -> None:
     assert (cell.root / "srv/4").read_bytes() == wanted[0]
 
 
+@pytest.mark.parametrize("seconds", [301, 2**63, 2**64 - 1])
+def test_a_server_that_wants_to_be_left_alone_for_too_long(cell: Cell, seconds: int) -> None:
+    busy = answer(b"", f"Retry-After: {seconds}", status=503)
+    with serving(lambda connection, _head, _: connection.sendall(busy)) as (port, heads):
+        files(cell, (f"http://127.0.0.1:{port}/x", DIGEST))
+        status, told = cell.run(*APPLY)
+    assert status == 1 and "answered 503" in told and "panicked" not in told, told
+    assert len(heads) == 1
+
+
 def test_a_failure_is_of_its_own_resource(cell: Cell) -> None:
     def serve(connection: socket.socket, head: str, _: int) -> None:
         connection.sendall(answer(b"gone", status=404) if "/bad" in head else proper(head))

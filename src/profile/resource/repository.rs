@@ -162,6 +162,13 @@ impl RepositoryTable {
             return Err(TableError::new("`baseurl` is missing")
                 .help("write `baseurl = \"…\"`, or let a `when` keep this repository from Red Hat's family"));
         }
+        if self.name.as_str() == "main" {
+            return Err(TableError::value(
+                "name",
+                "dnf has its own settings under `main`, and takes no repository for it",
+            )
+            .help("give it another name"));
+        }
         Ok(RepositoryKind::Dnf { baseurl: self.baseurl.0.clone() })
     }
 

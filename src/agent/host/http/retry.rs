@@ -145,7 +145,9 @@ impl Tries<'_> {
         let pause = self.policy.pause(tries).max(after.unwrap_or_default());
         // A last try that is cut short would only tell of its time-out, and hide the cause.
         let worthwhile = (self.policy.each / 4).min(Duration::from_secs(1));
-        (Instant::now() + pause + worthwhile < self.until).then_some(pause)
+        // A server may ask for longer than any clock can tell.
+        let left = self.until.saturating_duration_since(Instant::now());
+        (pause.saturating_add(worthwhile) < left).then_some(pause)
     }
 
     fn give_up<E>(&self, error: E, tries: u32) -> GaveUp<E> {
