@@ -85,6 +85,16 @@ def test_an_agent_that_is_killed_makes_the_life_no_longer(booted: Machine) -> No
     assert abs(began[0] - began[1]) <= 1, (before, after)
 
 
+def test_a_build_that_outlives_the_agent_is_not_idle_when_it_comes_back(booted: Machine) -> None:
+    booted.boot(user_data(BUSY, lease={"join": "1h", "idle": "3s", "life": "2h"}))
+    # systemd starts it again 5 s later: nobody has seen the worker's work for longer than `idle`.
+    booted.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "loitsut.service")
+    booted.wait("LOITSUT_PHASE=watch", times=2)
+    assert booted.show("loitsut-worker.service", "ActiveState") == ["active"]
+    assert ends_by_itself(booted) == ["loitsut-poweroff.timer"]
+    assert "LOITSUT_ENDING" not in booted.run("journalctl", f"--cursor={booted.began}", "--output=json")
+
+
 def ledger(booted: Machine) -> dict[str, Any]:
     return json.loads(booted.run("cat", "/var/lib/loitsut/launch.json"))
 

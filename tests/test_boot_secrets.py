@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from boots import METADATA, Machine, machine, user_data
+from lab.instance import HOST
 
 WORKER = "loitsut-worker.service"
 
@@ -71,11 +72,12 @@ class Planted:
 
     key: str
     password: str
+    token: str
 
     def texts(self) -> list[str]:
         """Every form in which somebody could read it."""
         found = []
-        for secret in (self.key, self.password):
+        for secret in (self.key, self.password, self.token):
             found += [secret, urllib.parse.quote(secret, safe=""), json.dumps(secret)[1:-1]]
             # What of its base64 does not depend on what stands around it.
             for before in range(3):
@@ -93,13 +95,16 @@ def booted(tmp_path_factory: pytest.TempPathFactory, baked: Path) -> Iterator[Ma
 
 @pytest.fixture
 def planted() -> Planted:
-    return Planted(key=f"key/{secrets.token_urlsafe(24)}+x", password=secrets.token_urlsafe(24))
+    key, password, token = (secrets.token_urlsafe(24) for _ in range(3))
+    return Planted(key=f"key/{key}+x", password=password, token=token)
 
 
 def document(planted: Planted, script: str) -> bytes:
     return user_data(
         PROFILE.format(script=script), params={"key": planted.key},
         worker={"master": "ci.example.org:9989", "name": "m", "password": planted.password},
+        # Nobody listens there, so that every report is complained of.
+        driver={"url": f"http://{HOST}:9", "token": planted.token}, lease={"life": "8h", "on_failure": {"hold": "8h"}},
     )
 
 

@@ -195,16 +195,15 @@ impl Watchman {
         let age = self.ledger.age();
         if let Some(lease) = &mut self.lease {
             match state {
-                State::Ready => {
-                    lease.ready(age);
-                    let is_busy = work::is_there(&self.host);
-                    lease.wanted(age, self.owner_heard.map_or(Some(Duration::MAX), |heard| Some(age - heard)));
-                    if is_busy {
-                        lease.wanted(age, None);
-                    }
-                }
+                State::Ready => lease.ready(age),
                 State::Failed => lease.failed(age),
                 State::InProgress | State::Rebooting | State::Stopped | State::Nothing => {}
+            }
+            // Also of a boot in progress: the agent may have come back to a worker that was at work all the time.
+            if work::is_there(&self.host) {
+                lease.wanted(age, None);
+            } else if let Some(heard) = self.owner_heard {
+                lease.wanted(age, Some(age.saturating_sub(heard)));
             }
             let left = lease.left(age);
             self.outbox.update(|now| now.lease = Some(left));
@@ -282,6 +281,7 @@ impl Watchman {
         if let Some(seconds) = answer.owner_seen {
             self.owner_heard = Some(age.saturating_sub(Duration::from_secs(seconds)));
         }
+        let has_orders = !answer.orders.is_empty();
         for (name, value) in answer.orders.into_iter().filter(|(_, value)| !value.is_null()) {
             let id = value.get("id").and_then(|id| id.as_str()).map(str::to_owned);
             let refused = match Order::read(&name, &value) {
@@ -295,7 +295,9 @@ impl Watchman {
             let outcome = if refused.is_none() { OrderOutcome::Obeyed } else { OrderOutcome::Refused };
             self.outbox.push(What::Order { order: name, id, outcome, why: refused });
         }
-        self.keep();
+        if has_orders {
+            self.keep();
+        }
     }
 
     /// Obeys an order; why it cannot be obeyed, if so.

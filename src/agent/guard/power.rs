@@ -14,13 +14,17 @@ const TIMER_FILE: &str = "/run/systemd/transient/loitsut-poweroff.timer";
 /// How much later than the guard systemd comes.
 const LATER: Duration = Duration::from_secs(120);
 
+/// How long systemd may take to hear of it. Twice that must be less than the guard may be silent.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Powers the machine off.
 pub async fn off(host: &Host) {
     tracing::warn!("powering off");
-    let start = Program::new(["systemctl", "start", "--no-block", POWER_OFF]).at_last();
+    let start = Program::new(["systemctl", "start", "--no-block", POWER_OFF]).timeout(PATIENCE).at_last();
     if let Err(error) = host.run_checked(&start).await {
         tracing::error!("{error}");
-        if let Err(error) = host.run_checked(&Program::new(["systemctl", "poweroff", "--force"]).at_last()).await {
+        let force = Program::new(["systemctl", "poweroff", "--force"]).timeout(PATIENCE).at_last();
+        if let Err(error) = host.run_checked(&force).await {
             tracing::error!("the machine cannot be powered off: {error}");
         }
     }
@@ -30,14 +34,16 @@ pub async fn off(host: &Host) {
 /// again. Without an end, nothing is left of that. Whether it was done.
 pub async fn arm(host: &Host, left: Option<Duration>) -> bool {
     let is_armed = matches!(host.stat(Path::new(TIMER_FILE)), Ok(Some(_)));
-    if is_armed && let Err(error) = host.run_checked(&Program::new(["systemctl", "stop", TIMER]).at_last()).await {
+    let disarm = Program::new(["systemctl", "stop", TIMER]).timeout(PATIENCE).at_last();
+    if is_armed && let Err(error) = host.run_checked(&disarm).await {
         tracing::warn!("the timer that would end this launch cannot be changed: {error}");
         return false;
     }
     let Some(left) = left else { return true };
     let after = format!("--on-active={}s", (left + LATER).as_secs());
     let unit = format!("--unit={POWER_OFF}");
-    let arm = Program::new(["systemd-run", "--quiet", &unit, &after, "--timer-property=AccuracySec=1s"]).at_last();
+    let arm = ["systemd-run", "--quiet", &unit, &after, "--timer-property=AccuracySec=1s"];
+    let arm = Program::new(arm).timeout(PATIENCE).at_last();
     if let Err(error) = host.run_checked(&arm).await {
         tracing::warn!("if the agent fails, nothing will end this launch but the driver: {error}");
     }
