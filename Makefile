@@ -13,11 +13,11 @@ export CARGO_TARGET_DIR CARGO_BUILD_TARGET RUSTFLAGS
 RELEASE = $(CARGO_TARGET_DIR)/$(CARGO_BUILD_TARGET)/release
 PYTHON = PYTHONPATH=tests $(LOITSUT_CACHE)/venv/bin/python -B
 
-.PHONY: help build docs fuzz setup demo test soak bench lint unit system clean
+.PHONY: help build build-aarch64 docs fuzz setup demo test soak bench lint unit system clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
 
 # Man pages are made by the agent's build script: cargo tells where.
 build: ## release binaries and man pages, into dist/
@@ -27,6 +27,19 @@ build: ## release binaries and man pages, into dist/
 	rm -rf dist/man
 	install -m 644 -D -t dist/man $$(sed -n '/build-script-executed.*#loitsut@/s/.*"out_dir":"\([^"]*\)".*/\1/p' dist/build.json)/man/*
 	rm dist/build.json
+
+# By Debian's rustc, whose standard library is there for both architectures; ring's C by the cross compiler.
+# CI tries it as `cross` builds it; what is shipped is made with ARM_PROFILE=release.
+ARM_PROFILE ?= cross
+ARM = aarch64-unknown-linux-gnu
+build-aarch64: export RUSTC = /usr/bin/rustc
+build-aarch64: export CARGO_TARGET_DIR := $(CARGO_TARGET_DIR)-aarch64
+build-aarch64: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER = aarch64-linux-gnu-gcc
+build-aarch64: export CC_aarch64_unknown_linux_gnu = aarch64-linux-gnu-gcc
+build-aarch64: export AR_aarch64_unknown_linux_gnu = aarch64-linux-gnu-ar
+build-aarch64: ## the agent for aarch64, into dist/aarch64/
+	/usr/bin/cargo build --profile $(ARM_PROFILE) --locked --target $(ARM) --package loitsut
+	install -D -t dist/aarch64 $$CARGO_TARGET_DIR/$(ARM)/$(ARM_PROFILE)/loitsut
 
 docs: ## docs/reference.md, from the types that read profiles, layers and user-data; of the binary in dist/
 	docs/reference.py
@@ -42,6 +55,7 @@ test: setup ## everything that CI runs
 	$(MAKE) lint
 	$(MAKE) unit
 	$(MAKE) build
+	$(MAKE) build-aarch64
 	$(MAKE) system
 
 soak: setup ## kill the agent at 200 points, fill the disk at 30, then `make fuzz` (SOAK=--seed=N: as then)

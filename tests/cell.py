@@ -16,17 +16,20 @@ PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 class Cell:
     """A directory with nothing but the agent in it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, binary: Path = DIST / "loitsut", emulator: Path | None = None) -> None:
         self.root = root
+        self.program = ["/emulator", "/loitsut"] if emulator else ["/loitsut"]
         root.mkdir(parents=True, exist_ok=True)
-        shutil.copy(DIST / "loitsut", root / "loitsut")
+        shutil.copy(binary, root / "loitsut")
+        if emulator:
+            shutil.copy(emulator, root / "emulator")
 
     def start(
         self, *arguments: str, under: Sequence[str] = (), environment: dict[str, str] | None = None
     ) -> subprocess.Popen:
         """Start the agent in there, in an empty environment, perhaps under another program of this machine."""
         return subprocess.Popen(
-            [*under, "chroot", str(self.root), "/loitsut", *arguments], env={"PATH": PATH, **(environment or {})},
+            [*under, "chroot", str(self.root), *self.program, *arguments], env={"PATH": PATH, **(environment or {})},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
 
