@@ -107,7 +107,11 @@ fn read(host: &Host, launch: &str) -> Result<Record, FileError> {
     }
 }
 
-fn boot_id(host: &Host) -> Result<String, FileError> {
+/// Which boot of the kernel this is.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn boot_id(host: &Host) -> Result<String, FileError> {
     Ok(host.read_text(Path::new(BOOT_ID))?.unwrap_or_default().trim().to_owned())
 }
 

@@ -13,6 +13,7 @@ use super::{Context, Converge, Drift};
 use crate::host::Host;
 use crate::host::files::{Attributes, Kind};
 use crate::host::process::Program;
+use crate::reboot::boot_id;
 
 /// What wants the unit at boot. Not local-fs.target: a disk that is gone must not keep the machine from coming up.
 const WANTED_BY: &str = "multi-user.target";
@@ -118,9 +119,12 @@ async fn is_to_be_made(mount: &Mount, host: &Host) -> Result<bool> {
     if host.block_device(device)?.is_none() {
         bail!("there is no device {}: `lsblk` and `ls /dev/disk/by-id` show what there is", mount.device);
     }
-    if host.read_text(&begun(mount))?.as_deref() == Some(&begun_text(mount)) {
+    let record = host.read_text(&begun(mount))?.unwrap_or_default();
+    if record == begun_text(mount, host)? {
         return Ok(true);
     }
+    // In another boot the same name may be that of another disk: what is half made is then only what nobody knows.
+    let was_begun = record.starts_with(&begun_for(mount));
     let probe = Program::new(["blkid", "--probe", "--output", "export", mount.device.as_str()]);
     let probed = host.run(&probe).await?;
     let found = |key: &str| probed.tail.iter().find_map(|line| line.strip_prefix(key)).map(str::to_owned);
@@ -131,7 +135,7 @@ async fn is_to_be_made(mount: &Mount, host: &Host) -> Result<bool> {
             let kind = kind.unwrap_or_else(|| "something else".into());
             bail!("{} has {kind} on it, not {}: it stays as it is\n{}", mount.device, mount.filesystem, wipe(mount));
         }
-        (Some(2), _) if host.begins_with_zeros(device)? => Ok(true),
+        (Some(2), _) if was_begun || host.begins_with_zeros(device)? => Ok(true),
         (Some(2), _) => {
             bail!("{} has something on it that is no file system: it stays as it is\n{}", mount.device, wipe(mount))
         }
@@ -147,7 +151,7 @@ fn wipe(mount: &Mount) -> String {
 }
 
 async fn make(mount: &Mount, host: &Host) -> Result<()> {
-    host.write(&begun(mount), begun_text(mount).as_bytes(), Attributes::PUBLIC)?;
+    host.write(&begun(mount), begun_text(mount, host)?.as_bytes(), Attributes::PUBLIC)?;
     let program = format!("mkfs.{}", mount.filesystem);
     let mut words = vec![program.as_str()];
     // What is half made is to be made again.
@@ -233,7 +237,11 @@ fn begun(mount: &Mount) -> PathBuf {
     Path::new(BEGUN).join(Sha256::of(mount.device.as_str().as_bytes()).to_string())
 }
 
-fn begun_text(mount: &Mount) -> String {
+fn begun_text(mount: &Mount, host: &Host) -> Result<String> {
+    Ok(format!("{}{}\n", begun_for(mount), boot_id(host)?))
+}
+
+fn begun_for(mount: &Mount) -> String {
     format!("{}\n{}\n", mount.device, mount.filesystem)
 }
 

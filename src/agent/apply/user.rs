@@ -85,7 +85,7 @@ impl Converge for User {
             host.run_checked(&Program::new(words)).await?;
         }
         let user = host.user(self.name.as_str())?;
-        if drift.home || (anew && self.home.is_some()) {
+        if drift.home || (anew && needs_home(self)) {
             make_home(host, &user)?;
         }
         if drift.keys || anew {
@@ -131,7 +131,7 @@ fn check_groups(wanted: &User, host: &Host, found: &accounts::User, drift: &mut 
 fn check_home(wanted: &User, host: &Host, found: &accounts::User, drift: &mut UserDrift) -> Result<()> {
     let home = wanted.home.as_ref().map_or(found.home.as_str(), |home| home.as_str());
     match host.stat_through(Path::new(home))?.map(|stat| stat.kind) {
-        None if wanted.home.is_some() => {
+        None if needs_home(wanted) => {
             drift.home = true;
             drift.note(format!("home {home} is missing"));
         }
@@ -145,6 +145,11 @@ fn check_home(wanted: &User, host: &Host, found: &accounts::User, drift: &mut Us
         drift.note("authorized_keys differs");
     }
     Ok(())
+}
+
+/// Keys lie in the home: made on the way to them it would be root's.
+fn needs_home(user: &User) -> bool {
+    user.home.is_some() || user.ssh_authorized_keys.is_some()
 }
 
 /// Whether the keys are there, in files that sshd takes for the user's own.
