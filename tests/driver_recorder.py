@@ -4,15 +4,16 @@ import json
 import ssl
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 SECONDS = 60
 
-# An answer: a status, and a body that is sent as it is, or as JSON. None: the request is kept waiting until the end.
-Answer = tuple[int, Any] | None
+# An answer: a status, and a body that is sent as it is, or as JSON; or what writes to the connection, which then ends.
+Answer = tuple[int, Any] | Callable[[BinaryIO], None]
 
 
 class Recorder:
@@ -21,9 +22,9 @@ class Recorder:
     def __init__(self, certificate: Path | None = None, port: int = 0) -> None:
         self.reports: list[dict[str, Any]] = []
         self.requests: list[tuple[str, str]] = []
+        # Called for one report at a time.
         self.answer: Callable[[dict[str, Any]], Answer] = lambda _report: (200, {})
         self._came = threading.Condition()
-        self._over = threading.Event()
         self._server = ThreadingHTTPServer(("0.0.0.0", port), self._handler())
         self._server.daemon_threads = True
         if certificate:
@@ -37,7 +38,6 @@ class Recorder:
         return self
 
     def __exit__(self, _type: type | None, _value: BaseException | None, _trace: TracebackType | None) -> None:
-        self._over.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -73,11 +73,13 @@ class Recorder:
                 with recorder._came:
                     recorder.requests.append((self.path, self.headers.get("Authorization", "")))
                     answer = recorder.answer(report)
-                    if answer and answer[0] == 200:
+                    if not callable(answer) and answer[0] == 200:
                         recorder.reports.append(report)
                     recorder._came.notify_all()
-                if answer is None:
-                    recorder._over.wait()
+                if callable(answer):
+                    self.close_connection = True
+                    with suppress(OSError):
+                        answer(self.wfile)
                     return
                 status, body = answer
                 text = body if isinstance(body, bytes) else json.dumps(body).encode()

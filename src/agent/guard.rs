@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use crate::config::Config;
 use crate::host::Host;
 use crate::host::clock;
-use crate::lease::{Lease, Limit, millis};
+use crate::lease::{Lease, millis};
 use crate::ledger::Ledger;
 use crate::metadata::{Identity, Source};
 use crate::notices::{self, Notice};
@@ -68,7 +68,8 @@ impl Guard {
         }
         let driver = document.driver.clone();
         let head = head(&ledger, instance(identity), launch, began);
-        let mut watchman = Watchman { host, ledger, lease, outbox, owner_heard: None, armed: None, kept: began };
+        let mut watchman =
+            Watchman { host, ledger, lease, outbox, owner_heard: None, stop_ordered: None, armed: None, kept: began };
         let (guard, runtime, ended, seen_off) = Self::parts()?;
         std::thread::Builder::new()
             .name("guard".into())
@@ -124,6 +125,8 @@ struct Watchman {
     outbox: Arc<Outbox>,
     /// The age at which the driver last heard of the owner of the request.
     owner_heard: Option<Duration>,
+    /// The driver has ordered a stop.
+    stop_ordered: Option<Reason>,
     /// The end that systemd was told of, as an age; an earlier launch may have told it another.
     armed: Option<Option<Duration>>,
     /// When the ledger was last kept, since boot.
@@ -234,23 +237,28 @@ impl Watchman {
         if is_seen_off && state != State::Failed {
             return Some(End::PowerOff);
         }
-        let limit = lease.over(self.ledger.age())?;
-        if is_seen_off {
-            self.tell_of(limit);
+        if is_seen_off && let Some(reason) = &self.stop_ordered {
+            // The boot had failed before it could tell of the order.
+            self.tell_of(reason);
             return Some(End::PowerOff);
         }
-        stop::request(Reason::Lease(limit));
+        let reason = Reason::Lease(lease.over(self.ledger.age())?);
+        if is_seen_off {
+            self.tell_of(&reason);
+            return Some(End::PowerOff);
+        }
+        stop::request(reason.clone());
         let since = *over_since.get_or_insert_with(clock::since_boot);
         if clock::since_boot().saturating_sub(since) < REACTION {
             return None;
         }
         tracing::error!("the boot does not end though its lease is over");
-        self.tell_of(limit);
+        self.tell_of(&reason);
         Some(End::PowerOff)
     }
 
-    fn tell_of(&self, limit: Limit) {
-        let why = Reason::Lease(limit).to_string();
+    fn tell_of(&self, reason: &Reason) {
+        let why = reason.to_string();
         tracing::warn!(loitsut_ending = why, "{why}");
         if let Err(error) = self.host.write_console(&console::line(&self.ledger.launch, "ending", &[&why])) {
             tracing::debug!("nothing can be told on the console: {error}");
@@ -303,7 +311,11 @@ impl Watchman {
     /// Obeys an order; why it cannot be obeyed, if so.
     fn take(&mut self, order: Order, age: Duration) -> Option<String> {
         match (order, &mut self.lease) {
-            (Order::Stop(stop), _) => stop::request(Reason::Order(self.host.masked(&stop.reason))),
+            (Order::Stop(stop), _) => {
+                let reason = Reason::Order(self.host.masked(&stop.reason));
+                stop::request(reason.clone());
+                self.stop_ordered = Some(reason);
+            }
             (Order::Lease(order), Some(lease)) => lease.renew(age, order),
             (Order::Hold(order), Some(lease)) => lease.hold(age, order.duration.get(), order.id),
             (_, None) => return Some("this launch has no lease: it is never powered off".into()),
