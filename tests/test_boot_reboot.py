@@ -1,7 +1,9 @@
 """Boots that need a reboot in the middle, in a container that is really rebooted."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from boots import Machine, machine, user_data
@@ -27,13 +29,19 @@ type = "command"
 script = "echo after >>/srv/log"
 """
 
+WORKER = """
+[worker]
+type = "command"
+command = ["/bin/sleep", "infinity"]
+"""
+
 # Something at boot that sees to what the reboot was for, before the agent looks.
 CLEARS = """\
 [Unit]
 Before=loitsut.service
 [Service]
 Type=oneshot
-ExecStart=/bin/sh -c 'cp /proc/sys/kernel/random/boot_id /srv/boot; rm -f /srv/reboot-required'
+ExecStart=/bin/sh -c 'cp /var/lib/loitsut/launch.json /srv/ledger; rm -f /srv/reboot-required'
 [Install]
 WantedBy=multi-user.target
 """
@@ -48,12 +56,21 @@ def reboots(booted: Machine) -> str:
     return booted.status()["state"]
 
 
+def age(ledger: dict[str, Any]) -> int:
+    """How old the launch was when this was written, in nanoseconds."""
+    return ledger["age"]["secs"] * 10**9 + ledger["age"]["nanos"]
+
+
 def test_a_boot_goes_on_after_the_reboot_that_it_asked_for(booted: Machine) -> None:
     booted.run("sh", "-euc", f"cat >/etc/systemd/system/clears.service <<'END'\n{CLEARS}\nEND\nsystemctl enable clears")
-    booted.begin(user_data(LAYER))
+    booted.begin(user_data(LAYER + WORKER, lease={"life": "1h"}))
     assert reboots(booted) == "ready"
     assert booted.run("cat", "/srv/log") == "before\nafter\n"
-    booted.run("test", "-e", "/srv/boot")
+    assert booted.show("loitsut-worker.service", "ActiveState") == ["active"]
+    before, after = (json.loads(booted.run("cat", path)) for path in ("/srv/ledger", "/var/lib/loitsut/launch.json"))
+    assert before["boot"] != after["boot"]
+    assert (before["run"], after["run"]) == (1, 2)
+    assert age(after) >= age(before) > 0, "the launch's life began anew"
 
 
 def test_a_reboot_that_does_not_help_is_an_error_that_names_it(booted: Machine) -> None:
