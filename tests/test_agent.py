@@ -135,7 +135,8 @@ def test_the_driver_and_nobody_else_sees_its_token(cell: Cell, tmp_path: Path) -
         driver = {"url": f"https://localhost:{port}", "token": TOKEN, "ca": ca}
 
         def fetch(url: str) -> tuple[int, str]:
-            return apply(cell, {"bundle": {"url": url, "sha256": digest(FILES)}, "driver": driver})
+            launch = {"id": "1", "name": "n", "pool": "tests"}
+            return apply(cell, {"bundle": {"url": url, "sha256": digest(FILES)}, "driver": driver, "launch": launch})
 
         status, told = fetch(f"https://localhost:{port}/moved")
         assert status == 1 and "302" in told and not heads
