@@ -83,7 +83,7 @@ system: ## tests with booted instances and a real Buildbot master, of the binari
 
 # No sanitizer: all but libFuzzer itself is safe Rust. RUSTC_BOOTSTRAP lets a stable compiler count what is covered.
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS = userdata mime toml template
+FUZZ_TARGETS = userdata mime toml template archive dpkg
 
 fuzz: export CARGO_TARGET_DIR = $(LOITSUT_CACHE)/fuzz
 fuzz: export RUSTC_BOOTSTRAP = 1

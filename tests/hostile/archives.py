@@ -27,6 +27,12 @@ def header(name: bytes = b"x", kind: bytes = b"0", size: int = 0, link: bytes = 
     return fields[:148] + b"%06o\0 " % (sum(fields) + sum_off) + fields[156:]
 
 
+def mended(head: bytes) -> bytes:
+    """The header with its right checksum."""
+    blank = patched(head, 148, b" " * 8)
+    return patched(blank, 148, b"%06o\0 " % sum(blank))
+
+
 def entry(name: bytes = b"x", content: bytes = b"", **others: object) -> bytes:
     """A header and its content."""
     return header(name, size=len(content), **others) + content + bytes(-len(content) % BLOCK)  # type: ignore[arg-type]
@@ -172,6 +178,8 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], list[str]]] = {
     # Names.
     "NUL in a name": (lambda: pax(path=b"a\0b") + entry() + END, ["control character"]),
     "an escape sequence in a name": (lambda: pax(path=b"a\x1b[2Jb") + entry() + END, ["`a\ufffd[2Jb`", "control"]),
+    "an escape sequence in the name of a broken header": (
+        lambda: mended(patched(header(b"a\x1b[2Jb"), 124, b"no number!!\0")) + END, ["broken", "a\ufffd[2Jb"]),
     "a new line in a name": (lambda: entry(b"a\nb") + END, ["control character"]),
     "a name that is not UTF-8": (lambda: entry(b"caf\xe9") + END, ["`caf\ufffd`", "UTF-8"]),
     "no name": (lambda: entry(b"") + END, ["no name"]),

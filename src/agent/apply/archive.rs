@@ -9,7 +9,8 @@ use loitsut_profile::resource::{Archive, Content, Remote};
 use super::{Context, Converge, Drift};
 use crate::host::Host;
 use crate::host::accounts::AccountError;
-use crate::host::archive::{Extracted, Extraction, Packed};
+use crate::host::archive::{Extraction, Packed};
+use crate::host::extract::Extracted;
 
 /// How the directory of an archive differs.
 pub enum ArchiveDrift {

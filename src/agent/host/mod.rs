@@ -7,12 +7,14 @@ pub mod cache;
 pub mod clock;
 pub mod disks;
 pub mod dns;
+pub mod extract;
 pub mod facts;
 pub mod file_error;
 pub mod files;
 pub mod http;
 pub mod lock;
 pub mod mask;
+mod plain;
 pub mod process;
 pub mod replies;
 pub mod rules;
@@ -26,11 +28,7 @@ use std::path::{Path, PathBuf};
 use loitsut_profile::secret::Secret;
 
 use mask::Mask;
-
-/// A text whose escape sequences do nothing to the terminal of whoever reads it.
-pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
-}
+pub use plain::plain;
 
 /// A machine, or a tree that is to become one.
 pub struct Host {

@@ -29,14 +29,14 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// About one entry.
+    /// About one entry. What libraries say of it may have its name in it, so that is made plain too.
     pub(crate) fn entry(name: &str, problem: impl Into<String>) -> Self {
-        Self::Entry { name: plain(name), problem: problem.into() }
+        Self::Entry { name: plain(name), problem: plain(&problem.into()) }
     }
 
     /// About the whole.
     pub(crate) fn archive(problem: impl Into<String>) -> Self {
-        Self::Archive(problem.into())
+        Self::Archive(plain(&problem.into()))
     }
 
     /// About bytes that cannot be had from it.

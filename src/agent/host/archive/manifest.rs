@@ -35,7 +35,7 @@ impl Manifest {
 }
 
 /// How the directory differs from what its marker says, or that from what is wanted; nothing if neither.
-pub(super) fn difference(directory: &Path, label: &str, text: &str) -> Option<String> {
+pub(crate) fn difference(directory: &Path, label: &str, text: &str) -> Option<String> {
     let mut lines = text.lines();
     if lines.next() != Some(label) {
         return Some("is of another archive, or extracted otherwise".into());

@@ -1,19 +1,11 @@
-//! What dpkg says is installed: read from its own file, without starting it.
+//! What dpkg says is installed: the text of its own status file. `fuzz/` reads by this file too.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::rc::Rc;
 
 use loitsut_profile::resource::WantedPackage;
 
-use crate::host::Host;
-use crate::host::file_error::FileError;
-
 /// dpkg's word for this machine.
 pub const NATIVE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
-
-const STATUS: &str = "/var/lib/dpkg/status";
 
 /// A package that is installed, or was begun to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +47,8 @@ impl Status {
 
     fn add(&mut self, stanza: &str) {
         let (mut name, mut architecture, mut provides) = ("", "", "");
-        let (mut package, mut reinstall) = (Package::default(), false);
+        // Without a `Status` it is not installed: dpkg takes it so.
+        let (mut package, mut reinstall) = (Package { gone: true, ..Package::default() }, false);
         // Most lines are descriptions and dependencies: those are passed over by their first letter.
         for line in stanza.lines().filter(|line| line.starts_with(['A', 'P', 'S', 'V'])) {
             match line.split_once(": ") {
@@ -138,31 +131,6 @@ impl Status {
     }
 }
 
-/// The status, parsed again only when its file has changed.
-#[derive(Default)]
-pub struct StatusCache(RefCell<Option<(Stamp, Rc<Status>)>>);
-
-type Stamp = Option<(i64, i64)>;
-
-impl StatusCache {
-    /// What is installed now.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn status(&self, host: &Host) -> Result<Rc<Status>, FileError> {
-        let path = Path::new(STATUS);
-        let stamp = host.modified(path)?;
-        if let Some((known, status)) = &*self.0.borrow()
-            && *known == stamp
-        {
-            return Ok(Rc::clone(status));
-        }
-        let status = Rc::new(Status::parse(&host.read_text(path)?.unwrap_or_default()));
-        *self.0.borrow_mut() = Some((stamp, Rc::clone(&status)));
-        Ok(status)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +189,13 @@ Provides: nothing-any-more
         assert_eq!(status.drift(&want("mawk", false)).unwrap(), "mawk is installed");
         assert_eq!(status.drift(&WantedPackage { hold: true, ..want("held", true) }), None);
         assert!(status.drift(&WantedPackage { hold: true, ..want("mawk", true) }).is_some());
+    }
+
+    #[test]
+    fn a_package_without_a_status_is_not_there() {
+        let status = Status::parse("Package: x\nArchitecture: all\nVersion: 1\n");
+        assert_eq!(status.drift(&want("x", false)), None);
+        assert!(!status.interrupted);
     }
 
     #[test]

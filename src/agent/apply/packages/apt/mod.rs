@@ -1,6 +1,7 @@
 //! `packages`, by apt and dpkg.
 
 mod build;
+mod cache;
 mod command;
 mod dpkg;
 mod failure;
@@ -23,7 +24,7 @@ use crate::host::process::Program;
 use dpkg::Status;
 use policy::Policy;
 
-pub(super) use dpkg::StatusCache;
+pub(super) use cache::StatusCache;
 pub(super) use lists::Lists;
 
 /// Where dpkg keeps the names of foreign architectures, and its own.
