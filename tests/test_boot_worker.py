@@ -173,3 +173,29 @@ def test_a_stop_while_the_worker_gets_ready_is_obeyed(booted: Machine) -> None:
     booted.run("systemctl", "stop", "loitsut.service")
     assert booted.show("loitsut.service", "Result") == ["success"]
     assert booted.status()["state"] == "stopped"
+
+
+def test_daemons_of_a_build_end_with_their_worker(booted: Machine) -> None:
+    script = "setsid sh -c 'echo $$ >/srv/daemon; exec sleep infinity' & until [ -e /srv/end ]; do sleep 0.05; done"
+    assert booted.boot(worker(script))["state"] == "ready"
+    booted.wait_for_file("/srv/daemon")
+    daemon = booted.run("cat", "/srv/daemon").strip()
+    assert booted.run("cat", f"/proc/{daemon}/comm").strip() == "sleep"
+    booted.run("touch", "/srv/end")
+    booted.wait("LOITSUT_WORKER=exited")
+    booted.run("sh", "-c", f"test ! -d /proc/{daemon}")
+
+
+def test_a_stopped_worker_ends_with_its_unit(booted: Machine) -> None:
+    assert booted.boot(worker(STAYS, "stop = { grace = '1s' }"))["state"] == "ready"
+    booted.run("systemctl", "kill", "--signal=STOP", WORKER)
+    booted.run("systemctl", "stop", WORKER)
+    assert booted.show(WORKER, "ActiveState", "MainPID") == ["inactive", "0"]
+
+
+def test_a_flood_of_output_drowns_neither_the_ready_line_nor_the_agent(booted: Machine) -> None:
+    script = "yes flood | head --lines=100000; echo at work; exec sleep infinity"
+    assert booted.boot(worker(script, "ready.log = 'at work'"))["state"] == "ready"
+    agent = booted.show("loitsut.service", "MainPID")[0]
+    peak = next(line for line in booted.run("cat", f"/proc/{agent}/status").splitlines() if line.startswith("VmHWM:"))
+    assert int(peak.split()[1]) < 64 * 1024
