@@ -153,10 +153,16 @@ pub async fn transaction(context: &Context<'_>, words: &[&str]) -> Result<()> {
         }
         done => done.map_err(failure::told),
     };
-    if done.is_ok() {
-        context.host.remove(Path::new(UNDER_WAY))?;
-    }
-    done
+    done?;
+    forget_transaction(context)
+}
+
+/// Notes that nothing of ours is left to finish.
+///
+/// # Errors
+/// The note of a transaction cannot be removed.
+pub fn forget_transaction(context: &Context<'_>) -> Result<()> {
+    Ok(context.host.remove(Path::new(UNDER_WAY))?)
 }
 
 fn is_superseded(tail: &[String]) -> bool {

@@ -98,7 +98,8 @@ pub(super) async fn apply(context: &Context<'_>, drift: PackagesDrift) -> Result
         let words = ["apt-mark", "hold"].into_iter().chain(names(&held));
         command::run(context, &Program::new(words)).await??;
     }
-    Ok(())
+    // Also where a run before this one was killed between its transaction and the end of it.
+    command::forget_transaction(context)
 }
 
 fn has_version(status: &Status, wanted: &WantedPackage) -> bool {
