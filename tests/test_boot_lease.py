@@ -21,6 +21,17 @@ STUCK = "[[resource]]\ntype = 'command'\ncommand = ['sh', '-c', 'echo begun; exe
 FAILS = "[[resource]]\ntype = 'command'\ncommand = ['sh', '-c', 'exit 7']\n"
 NOTHING = "[[resource]]\ntype = 'file'\npath = '/srv/x'\ncontent = ''\n"
 
+# After the reboot nobody tells the machine anything.
+FORGOTTEN = """
+[[resource]]
+type = "file"
+path = "/etc/loitsut/agent.toml"
+content = 'metadata = "/srv/nowhere"'
+[[resource]]
+type = "reboot"
+onlyif = ["true"]
+"""
+
 # Nobody listens there.
 DEAD = {"url": f"http://{HOST}:9", "token": "t0ken-t0ken"}
 LONG = "8h"
@@ -36,6 +47,7 @@ LONG = "8h"
     pytest.param(DONE, {"life": LONG}, "state|stopped", id="the worker is done"),
     pytest.param(FAILS, {"life": LONG}, "failed|apply|only|command sh|7|", id="a failure"),
     pytest.param(FAILS, {"on_failure": {"hold": "3s"}}, "held for `hold`", id="a failure that is held"),
+    pytest.param(FORGOTTEN, {"on_failure": {"hold": "3s"}}, "held for `hold`", id="no metadata after a reboot"),
 ])
 def test_an_instance_with_a_lease_ends(baked: Path, layer: str, lease: dict[str, Any], told: str) -> None:
     launch = f"lease-{secrets.token_hex(4)}"
@@ -87,6 +99,7 @@ def test_an_agent_that_is_killed_makes_the_life_no_longer(booted: Machine) -> No
 
 def test_a_build_that_outlives_the_agent_is_not_idle_when_it_comes_back(booted: Machine) -> None:
     booted.boot(user_data(BUSY, lease={"join": "1h", "idle": "3s", "life": "2h"}))
+    booted.run("sh", "-c", "while grep -q '\"idle_since\": null' /var/lib/loitsut/launch.json; do sleep 0.1; done")
     # systemd starts it again 5 s later: nobody has seen the worker's work for longer than `idle`.
     booted.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "loitsut.service")
     booted.wait("LOITSUT_PHASE=watch", times=2)

@@ -2,10 +2,12 @@
 //! Images are baked once and live for years, so this comes before anything that an old agent may not know.
 
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use loitsut_profile::resource::Remote;
 use loitsut_profile::userdata::{self, Agent, Decoded};
+use tokio::time::timeout;
 
 use crate::host::Host;
 use crate::host::cache::Downloads;
@@ -17,6 +19,9 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Where a fetched agent is. Under /var/lib, where dpkg has its scripts: a system that forbids programs there cannot be
 /// installed to, while /run is often mounted so.
 pub const FETCHED: &str = "/var/lib/loitsut/agent/loitsut";
+
+/// How long fetching it may take: nobody ends this launch before the rest of the user-data is read.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Tells the fetched agent that it is one: a second time would be a loop.
 const UPDATED: &str = "LOITSUT_UPDATED_FROM";
@@ -36,7 +41,9 @@ pub async fn become_wanted(host: &Host, user_data: Option<&[u8]>) -> Result<()> 
     let remote = remote(&agent)?;
     tracing::info!("the user-data asks for loitsut {}, and this is {VERSION}: fetching it", agent.version);
     let downloads = Downloads::new(host);
-    let fetched = downloads.get(&remote).await;
+    let fetched = timeout(PATIENCE, downloads.get(&remote)).await;
+    let fetched = fetched.map_err(|_| anyhow!("it takes longer than {} s", PATIENCE.as_secs()));
+    let fetched = fetched.and_then(|fetched| Ok(fetched?));
     let fetched = fetched.with_context(|| format!("loitsut {} cannot be fetched", agent.version))?;
     let place = Path::new(FETCHED);
     host.copy(&fetched, place, Attributes { mode: 0o755, ..Attributes::PUBLIC })?;

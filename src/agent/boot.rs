@@ -50,15 +50,24 @@ pub async fn boot() -> ExitCode {
     }
     let mut guard = None;
     let start_guard = |document: &Document, identity: &Identity| {
-        guard = Some(Guard::start(document, identity, outbox, began)?);
+        guard = Some(Guard::start(document, identity, Arc::clone(&outbox), began)?);
         Ok(())
     };
     let done = story(&host, &mut reporter, start_guard).await;
     let status = end(&host, &mut reporter, done).await;
+    if guard.is_none() && reporter.status.state == State::Failed {
+        guard = last_guard(outbox, began);
+    }
     if let Some(guard) = guard {
         guard.see_off().await;
     }
     status
+}
+
+/// Nobody told of a launch, perhaps after a reboot in the middle of one: its lease is not to be outlived.
+fn last_guard(outbox: Arc<Outbox>, began: Duration) -> Option<Guard> {
+    let guard = Guard::of_last_launch(outbox, began);
+    guard.inspect_err(|error| tracing::error!("whether a lease holds is not known: {error:#}")).ok().flatten()
 }
 
 /// metadata -> user-data -> profile -> apply -> launch -> watch
@@ -71,7 +80,7 @@ async fn story(
     let metadata = stop::unless_requested(source.fetch(host)).await??;
 
     reporter.emit(Event::Phase(Phase::UserData));
-    agent::become_wanted(host, metadata.user_data.as_deref()).await?;
+    stop::unless_requested(agent::become_wanted(host, metadata.user_data.as_deref())).await??;
     let document = match document::read(metadata.user_data.as_deref())? {
         document::Read::Ours(document) => document,
         document::Read::NotOurs(why) => {

@@ -39,6 +39,9 @@ const WATCHDOG_MICROSECONDS: u32 = 120_000_000;
 /// How often the ledger is kept though nothing has changed but the time.
 const KEEP: Duration = Duration::from_secs(60);
 
+/// How long after a failure systemd is told of the end of the lease again.
+const ARM_AGAIN: Duration = Duration::from_secs(30);
+
 /// How long a boot may take to end when its lease is over: a program that is asked to ends within 20 s.
 const REACTION: Duration = Duration::from_secs(60);
 
@@ -60,25 +63,21 @@ impl Guard {
         let host = Host::here();
         // Without an id of its own a launch is as long as its instance.
         let launch = document.launch.as_ref().map_or(identity.instance_id.as_str(), |launch| launch.id.as_str());
-        let mut ledger = Ledger::open(&host, launch, began)?;
-        let lease = document.lease.clone().map(|terms| Lease::new(terms, ledger.standing.clone()));
-        let standing = ledger.standing.clone();
-        if let Err(error) = ledger.keep(&host, &standing) {
-            tracing::warn!("a restart of the agent or a reboot will begin the lease anew: {error:#}");
-        }
-        let driver = document.driver.clone();
+        let ledger = Ledger::open(&host, launch, document.lease.clone(), began)?;
         let head = head(&ledger, instance(identity), launch, began);
-        let mut watchman =
-            Watchman { host, ledger, lease, outbox, owner_heard: None, stop_ordered: None, armed: None, kept: began };
-        let (guard, runtime, ended, seen_off) = Self::parts()?;
-        std::thread::Builder::new()
-            .name("guard".into())
-            .spawn(move || {
-                LocalSet::new().block_on(&runtime, watchman.watch(driver, head, seen_off));
-                let _ = ended.send(());
-            })
-            .context("no thread for the guard of the lease")?;
-        Ok(guard)
+        let driver = document.driver.clone().map(|driver| (driver, head));
+        Watchman::of(host, ledger, outbox).start(driver)
+    }
+
+    /// Starts the guard of the launch that this machine had when it was last told of one, if that has a lease: for a
+    /// boot that fails before anybody tells it. Nobody hears of it.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn of_last_launch(outbox: Arc<Outbox>, began: Duration) -> Result<Option<Self>> {
+        let host = Host::here();
+        let known = Ledger::of_this_machine(&host, began)?.filter(|ledger| ledger.terms.is_some());
+        known.map(|ledger| Watchman::of(host, ledger, outbox).start(None)).transpose()
     }
 
     fn parts() -> Result<(Self, tokio::runtime::Runtime, oneshot::Sender<()>, oneshot::Receiver<()>)> {
@@ -129,6 +128,8 @@ struct Watchman {
     stop_ordered: Option<Reason>,
     /// The end that systemd was told of, as an age; an earlier launch may have told it another.
     armed: Option<Option<Duration>>,
+    /// Before that, since boot, systemd is not told again.
+    arm_after: Duration,
     /// When the ledger was last kept, since boot.
     kept: Duration,
 }
@@ -141,11 +142,35 @@ enum End {
 }
 
 impl Watchman {
-    async fn watch(&mut self, driver: Option<Driver>, head: Head, mut seen_off: oneshot::Receiver<()>) {
+    fn of(host: Host, mut ledger: Ledger, outbox: Arc<Outbox>) -> Self {
+        let (age, standing) = (ledger.age(), ledger.standing.clone());
+        if let Err(error) = ledger.keep(&host, &standing) {
+            tracing::warn!("a restart of the agent or a reboot will begin the lease anew: {error:#}");
+        }
+        let mut lease = ledger.terms.clone().map(|terms| Lease::new(terms, standing));
+        lease.iter_mut().for_each(|lease| lease.resumed(age));
+        let kept = clock::since_boot();
+        let (owner_heard, stop_ordered, armed, arm_after) = (None, None, None, Duration::ZERO);
+        Self { host, ledger, lease, outbox, owner_heard, stop_ordered, armed, arm_after, kept }
+    }
+
+    fn start(mut self, driver: Option<(Driver, Head)>) -> Result<Guard> {
+        let (guard, runtime, ended, seen_off) = Guard::parts()?;
+        std::thread::Builder::new()
+            .name("guard".into())
+            .spawn(move || {
+                LocalSet::new().block_on(&runtime, self.watch(driver, seen_off));
+                let _ = ended.send(());
+            })
+            .context("no thread for the guard of the lease")?;
+        Ok(guard)
+    }
+
+    async fn watch(&mut self, driver: Option<(Driver, Head)>, mut seen_off: oneshot::Receiver<()>) {
         let _ = sd_notify::notify(&[NotifyState::WatchdogUsec(WATCHDOG_MICROSECONDS)]);
         let (answers_to, mut answers) = mpsc::unbounded_channel();
         let (notices_to, mut notices) = mpsc::unbounded_channel();
-        self.speak(driver, head, answers_to);
+        self.speak(driver, answers_to);
         let mut notices_to = Some(notices_to);
         let mut is_seen_off = false;
         let mut over_since = None;
@@ -172,8 +197,8 @@ impl Watchman {
     }
 
     /// Reports are sent by a task of their own.
-    fn speak(&self, driver: Option<Driver>, head: Head, answers: mpsc::UnboundedSender<Answer>) {
-        match driver.map(|driver| Sender::new(&driver, head, Arc::clone(&self.outbox))) {
+    fn speak(&self, driver: Option<(Driver, Head)>, answers: mpsc::UnboundedSender<Answer>) {
+        match driver.map(|(driver, head)| Sender::new(&driver, head, Arc::clone(&self.outbox))) {
             Some(Ok(sender)) => {
                 tokio::task::spawn_local(sender.run(answers));
             }
@@ -197,13 +222,16 @@ impl Watchman {
     async fn follow(&mut self, state: State) {
         let age = self.ledger.age();
         if let Some(lease) = &mut self.lease {
+            let has_work = work::is_there(&self.host);
             match state {
                 State::Ready => lease.ready(age),
+                // A worker of an earlier run of the agent, which this one has not come to: its build is not cut off.
+                State::Failed if has_work => {}
                 State::Failed => lease.failed(age),
                 State::InProgress | State::Rebooting | State::Stopped | State::Nothing => {}
             }
             // Also of a boot in progress: the agent may have come back to a worker that was at work all the time.
-            if work::is_there(&self.host) {
+            if has_work {
                 lease.wanted(age, None);
             } else if let Some(heard) = self.owner_heard {
                 lease.wanted(age, Some(age.saturating_sub(heard)));
@@ -212,11 +240,15 @@ impl Watchman {
             self.outbox.update(|now| now.lease = Some(left));
         }
         let latest = self.lease.as_ref().and_then(Lease::latest);
-        if Some(latest) != self.armed || clock::since_boot().saturating_sub(self.kept) >= KEEP {
+        let (now, is_armed) = (clock::since_boot(), Some(latest) == self.armed);
+        if !is_armed && now >= self.arm_after {
             self.keep();
-            if Some(latest) != self.armed && power::arm(&self.host, latest.map(|end| end.saturating_sub(age))).await {
-                self.armed = Some(latest);
+            self.arm_after = now + ARM_AGAIN;
+            if power::arm(&self.host, latest.map(|end| end.saturating_sub(age))).await {
+                (self.armed, self.arm_after) = (Some(latest), now);
             }
+        } else if now.saturating_sub(self.kept) >= KEEP {
+            self.keep();
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use loitsut_profile::duration::HumanDuration;
 use loitsut_profile::userdata::document;
 use loitsut_profile::wire::{LeaseLeft, LeaseOrder};
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,14 @@ impl Lease {
         self.standing.failed = false;
     }
 
+    /// The agent is here again, and nobody has watched since: the owner may be there though it was not heard of.
+    pub fn resumed(&mut self, age: Duration) {
+        let idle = self.idle().unwrap_or_default();
+        if let Some(since) = &mut self.standing.idle_since {
+            *since = (age + OWNER).saturating_sub(idle).max(*since);
+        }
+    }
+
     /// There is work, or the owner of the request was heard of so long ago.
     pub fn wanted(&mut self, age: Duration, owner_seen: Option<Duration>) {
         let is_wanted = owner_seen.is_none_or(|seen| seen < OWNER);
@@ -118,16 +127,22 @@ impl Lease {
         LeaseLeft { join, idle, life, hold }
     }
 
+    /// `idle`, as the last order has it.
+    fn idle(&self) -> Option<Duration> {
+        let idle = self.standing.renewed.as_ref().map_or(self.terms.idle, |(_, order)| order.idle);
+        idle.map(HumanDuration::get)
+    }
+
     /// The age at which each limit is reached, if it holds; `life` before all others.
     fn ends(&self) -> [(Limit, Option<Duration>); 4] {
         let standing = &self.standing;
-        let (renewed, idle, life) = match &standing.renewed {
-            Some((age, order)) => (*age, order.idle, order.life),
-            None => (Duration::ZERO, self.terms.idle, self.terms.life),
+        let (renewed, life) = match &standing.renewed {
+            Some((age, order)) => (*age, order.life),
+            None => (Duration::ZERO, self.terms.life),
         };
         let is_coming_up = standing.idle_since.is_none() && !standing.failed;
         let join = self.terms.join.filter(|_| is_coming_up).map(|join| standing.boot + join.get());
-        let idle = standing.idle_since.and_then(|since| Some(since + idle?.get()));
+        let idle = standing.idle_since.and_then(|since| Some(since + self.idle()?));
         let hold = standing.held_until.filter(|_| standing.failed);
         [
             (Limit::Life, life.map(|life| renewed + life.get())),
@@ -152,8 +167,6 @@ pub fn millis(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use loitsut_profile::duration::HumanDuration;
-
     use super::*;
 
     const fn s(seconds: u64) -> Duration {
@@ -195,6 +208,16 @@ mod tests {
         assert_eq!(lease.over(s(499)), None);
         lease.wanted(s(490), Some(s(120)));
         assert_eq!(lease.over(s(500)), Some(Limit::Idle));
+    }
+
+    #[test]
+    fn after_a_restart_the_owner_has_time_to_be_heard_of() {
+        let mut lease = lease();
+        lease.ready(s(20));
+        lease.resumed(s(30));
+        assert_eq!((lease.over(s(219)), lease.over(s(220))), (None, Some(Limit::Idle)));
+        lease.resumed(s(500));
+        assert_eq!((lease.over(s(619)), lease.over(s(620))), (None, Some(Limit::Idle)));
     }
 
     #[test]

@@ -4,15 +4,22 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use loitsut_profile::sha256::Sha256;
+use loitsut_profile::userdata::document::Lease;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
 use crate::host::clock;
+use crate::host::file_error::FileError;
 use crate::host::files::Attributes;
 use crate::lease::Standing;
+use crate::reboot;
 
 const LEDGER: &str = "/var/lib/loitsut/launch.json";
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// What tells a machine from a copy of its disk, as far as each is there: DMI's and Xen's id, and the one that image
+/// builders are asked to remove.
+const MACHINE: [&str; 3] = ["/sys/class/dmi/id/product_uuid", "/sys/hypervisor/uuid", "/etc/machine-id"];
 
 /// The file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,8 +33,12 @@ pub struct Ledger {
     /// The age of the launch, at a time since this boot.
     age: Duration,
     at: Duration,
+    /// The terms of its lease.
+    pub terms: Option<Lease>,
     /// Where the lease stands.
     pub standing: Standing,
+    /// Digest of what tells this machine from others.
+    machine: Sha256,
 }
 
 impl Ledger {
@@ -36,29 +47,39 @@ impl Ledger {
     ///
     /// # Errors
     /// The kernel does not tell its boot, or the file cannot be read.
-    pub fn open(host: &Host, launch: &str, began: Duration) -> Result<Self> {
-        let boot = host.read_text(Path::new(BOOT_ID))?.unwrap_or_default().trim().to_owned();
-        let known = host.read(Path::new(LEDGER))?.and_then(|text| match serde_json::from_slice::<Self>(&text) {
-            Ok(ledger) => Some(ledger),
-            Err(error) => {
-                tracing::warn!("{LEDGER} cannot be understood, so this launch begins anew: {error}");
-                None
-            }
-        });
-        Ok(match known.filter(|ledger| ledger.launch == launch) {
-            Some(ledger) if ledger.boot == boot => Self { run: ledger.run + 1, ..ledger },
-            Some(ledger) => {
-                Self { boot, run: ledger.run + 1, at: began, standing: ledger.standing.rebooted(ledger.age), ..ledger }
-            }
-            None => Self {
+    pub fn open(host: &Host, launch: &str, terms: Option<Lease>, began: Duration) -> Result<Self> {
+        match read(host)?.filter(|ledger| ledger.launch == launch) {
+            Some(ledger) => Self { terms, ..ledger }.again(host, began),
+            None => Ok(Self {
                 launch: launch.to_owned(),
-                boot,
+                boot: reboot::boot_id(host)?,
                 run: 1,
                 age: Duration::ZERO,
                 at: began,
+                terms,
                 standing: Standing::default(),
-            },
-        })
+                machine: machine(host)?,
+            }),
+        }
+    }
+
+    /// The ledger of the last launch that this machine itself had, with one more start of the agent in it: what holds
+    /// when nobody tells of a launch. What a copied disk has of another machine's is not it.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn of_this_machine(host: &Host, began: Duration) -> Result<Option<Self>> {
+        let machine = machine(host)?;
+        read(host)?.filter(|ledger| ledger.machine == machine).map(|ledger| ledger.again(host, began)).transpose()
+    }
+
+    fn again(self, host: &Host, began: Duration) -> Result<Self> {
+        let (boot, machine) = (reboot::boot_id(host)?, machine(host)?);
+        let again = Self { run: self.run + 1, machine, ..self };
+        if again.boot == boot {
+            return Ok(again);
+        }
+        Ok(Self { boot, at: began, standing: again.standing.rebooted(again.age), ..again })
     }
 
     /// The age of the launch.
@@ -80,6 +101,22 @@ impl Ledger {
     }
 }
 
+/// The ledger that is on disk, whosever it is.
+fn read(host: &Host) -> Result<Option<Ledger>> {
+    Ok(host.read(Path::new(LEDGER))?.and_then(|text| match serde_json::from_slice(&text) {
+        Ok(ledger) => Some(ledger),
+        Err(error) => {
+            tracing::warn!("{LEDGER} cannot be understood, so this launch begins anew: {error}");
+            None
+        }
+    }))
+}
+
+fn machine(host: &Host) -> Result<Sha256, FileError> {
+    let ids = MACHINE.into_iter().map(|path| Ok(host.read(Path::new(path))?.unwrap_or_default()));
+    Ok(Sha256::of(&ids.collect::<Result<Vec<_>, FileError>>()?.join(&b'\n')))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,7 +129,7 @@ mod tests {
     }
 
     fn boots(host: &Host, id: &str) {
-        host.write(Path::new(BOOT_ID), id.as_bytes(), Attributes::PUBLIC).unwrap();
+        host.write(Path::new("/proc/sys/kernel/random/boot_id"), id.as_bytes(), Attributes::PUBLIC).unwrap();
     }
 
     fn ago(seconds: u64) -> Duration {
@@ -102,22 +139,36 @@ mod tests {
     #[test]
     fn a_restart_of_the_agent_goes_on_and_a_reboot_adds_up() {
         let (_root, host) = host();
-        let mut first = Ledger::open(&host, "l", ago(100)).unwrap();
+        let mut first = Ledger::open(&host, "l", None, ago(100)).unwrap();
         first.keep(&host, &Standing::default()).unwrap();
-        let restarted = Ledger::open(&host, "l", ago(0)).unwrap();
+        let restarted = Ledger::open(&host, "l", None, ago(0)).unwrap();
         assert_eq!((restarted.run, restarted.age().as_secs()), (2, 100));
         boots(&host, "second");
-        let rebooted = Ledger::open(&host, "l", ago(30)).unwrap();
+        let rebooted = Ledger::open(&host, "l", None, ago(30)).unwrap();
         assert_eq!((rebooted.run, rebooted.age().as_secs()), (2, 130));
         assert_eq!(rebooted.standing, Standing::default().rebooted(first.age));
     }
 
     #[test]
+    fn a_copied_disk_has_no_launch_of_its_own() {
+        let (_root, host) = host();
+        let is = |id: &str| host.write(Path::new(MACHINE[0]), id.as_bytes(), Attributes::PUBLIC).unwrap();
+        is("ec2-one");
+        assert!(Ledger::of_this_machine(&host, ago(0)).unwrap().is_none());
+        Ledger::open(&host, "l", None, ago(100)).unwrap().keep(&host, &Standing::default()).unwrap();
+        boots(&host, "second");
+        let again = Ledger::of_this_machine(&host, ago(30)).unwrap().unwrap();
+        assert_eq!((again.launch.as_str(), again.run, again.age().as_secs()), ("l", 2, 130));
+        is("ec2-two");
+        assert!(Ledger::of_this_machine(&host, ago(30)).unwrap().is_none());
+    }
+
+    #[test]
     fn another_launch_and_a_torn_file_begin_anew() {
         let (_root, host) = host();
-        Ledger::open(&host, "l", ago(100)).unwrap().keep(&host, &Standing::default()).unwrap();
-        assert_eq!(Ledger::open(&host, "other", ago(5)).unwrap().age().as_secs(), 5);
+        Ledger::open(&host, "l", None, ago(100)).unwrap().keep(&host, &Standing::default()).unwrap();
+        assert_eq!(Ledger::open(&host, "other", None, ago(5)).unwrap().age().as_secs(), 5);
         host.write(Path::new(LEDGER), b"{\"laun", Attributes::PRIVATE).unwrap();
-        assert_eq!(Ledger::open(&host, "l", ago(5)).unwrap().run, 1);
+        assert_eq!(Ledger::open(&host, "l", None, ago(5)).unwrap().run, 1);
     }
 }

@@ -92,8 +92,11 @@ class World:
         return self._note(Run(agent.returncode, said, calls))
 
     def apply_with_error(self, call: int) -> Run:
-        """The same, with a full disk at the how-manieth attempt of each program to write."""
-        inject = ["-e", f"inject=write,fsync,mkdirat,symlinkat,renameat,rename:error=ENOSPC:when={call}"]
+        """The same, with a full disk at the how-manieth attempt of each program to make or keep something.
+
+        Not `write`: it also serves pipes and eventfds, which are never full in that way.
+        """
+        inject = ["-e", f"inject=fsync,fdatasync,mkdirat,mkdir,symlinkat,linkat,renameat,rename:error=ENOSPC:when={call}"]
         done = subprocess.run(
             ["strace", "--follow-forks", "-qqq", "-o", "/dev/null", *inject, *self.tree.command("loitsut", "apply", "soak")],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, timeout=SECONDS,

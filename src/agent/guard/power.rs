@@ -45,7 +45,8 @@ pub async fn arm(host: &Host, left: Option<Duration>) -> bool {
     let arm = ["systemd-run", "--quiet", &unit, &after, "--timer-property=AccuracySec=1s"];
     let arm = Program::new(arm).timeout(PATIENCE).at_last();
     if let Err(error) = host.run_checked(&arm).await {
-        tracing::warn!("if the agent fails, nothing will end this launch but the driver: {error}");
+        tracing::warn!("if the agent fails now, nothing will end this launch but the driver: {error}");
+        return false;
     }
     true
 }
