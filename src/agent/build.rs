@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build/packed.rs");
-    link::arguments()?;
+    link::arguments(&out)?;
     pages::write(&out)?;
     schemas::write(&out)
 }

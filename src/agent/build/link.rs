@@ -1,6 +1,9 @@
 //! The agent is fetched and paged in at every boot: what no run of it needs is left out when it is linked.
 
-use std::env::{self, VarError};
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::Path;
 
 /// One static file that runs at any address; in a release, without relocations one by one and tables for unwinding.
 ///
@@ -10,19 +13,22 @@ use std::env::{self, VarError};
 ///
 /// # Errors
 ///
-/// Cargo has not said what it builds for.
-pub(super) fn arguments() -> Result<(), VarError> {
-    for file in ["link.rs", "no-unwinding.ld", "static-pie.specs"] {
+/// Cargo has not said what it builds for, or what the linker reads cannot be written.
+pub(super) fn arguments(out: &Path) -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=build/link.rs");
+    // Beside what is built: a target directory may outlive the checkout, or serve several.
+    for file in ["no-unwinding.ld", "static-pie.specs"] {
         println!("cargo::rerun-if-changed=build/{file}");
+        fs::copy(Path::new("build").join(file), out.join(file))?;
     }
-    let here = env::var("CARGO_MANIFEST_DIR")?;
+    let here = out.display();
     let is_arm = env::var("CARGO_CFG_TARGET_ARCH")? == "aarch64";
     if is_arm {
-        argument(&format!("-specs={here}/build/static-pie.specs"));
+        argument(&format!("-specs={here}/static-pie.specs"));
     }
     // `PROFILE` is so for what inherits from it too.
     if env::var("PROFILE")? == "release" {
-        argument(&format!("-Wl,--script={here}/build/no-unwinding.ld"));
+        argument(&format!("-Wl,--script={here}/no-unwinding.ld"));
         // The linker of Debian 12 knows them for x86 only.
         if !is_arm {
             argument("-Wl,-z,pack-relative-relocs");
