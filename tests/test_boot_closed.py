@@ -242,3 +242,10 @@ def test_the_filter_alone_closes_it_too(booted: Machine) -> None:
     assert rules(booted) == [] and token(booted) != ""
     booted.run("touch", "/srv/go")
     booted.wait(f"_SYSTEMD_UNIT={WORKER}", "MESSAGE=out")
+
+
+def test_clean_opens_it_again(booted: Machine) -> None:
+    assert booted.boot(stays(metadata="closed"))["state"] == "ready"
+    booted.run("systemctl", "stop", "loitsut.service", "loitsut-worker.service")
+    booted.run("loitsut", "clean")
+    assert rules(booted) == []

@@ -95,6 +95,22 @@ def test_plan_tells_machines_what_differs(cell: Cell) -> None:
     assert step["diff"] == "--- /srv/<&>\n+++ /srv/<&>\n@@ -0,0 +1 @@\n+hello\n"
 
 
+UNIT = """\
+[[resource]]
+type = 'service'
+name = 'x'
+unit = 'wanted'
+"""
+
+
+def test_plan_shows_how_a_unit_differs(cell: Cell) -> None:
+    cell.write("/etc/loitsut/profiles/u.toml", 'layers = ["u"]')
+    cell.write("/etc/loitsut/profiles/layers/u.toml", UNIT)
+    cell.write("/etc/systemd/system/x.service", "found")
+    [step] = json.loads(cell.run("plan", "u", "--json")[1])["steps"]
+    assert "-found" in step["diff"] and "+wanted" in step["diff"]
+
+
 def test_the_diff_of_a_plan_is_what_patch_takes(cell: Cell) -> None:
     cell.write("/srv/<&>", "good bye")
     (cell.root / "srv/<&>").chmod(0o644)

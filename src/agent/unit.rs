@@ -12,6 +12,14 @@ use loitsut_profile::resource::WorkerUnit;
 use crate::host::Host;
 use crate::host::process::{self, Program};
 
+/// Whether systemd runs this machine, and not only stands on its disk: as sd_booted(3).
+///
+/// # Errors
+/// That cannot be looked at.
+pub fn is_booted(host: &Host) -> Result<bool> {
+    Ok(host.stat(Path::new("/run/systemd/system"))?.is_some())
+}
+
 /// Whether a unit is active; costs no process.
 ///
 /// # Errors

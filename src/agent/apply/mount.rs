@@ -8,12 +8,13 @@ use anyhow::{Context as _, Result, bail};
 use loitsut_profile::resource::Mount;
 use loitsut_profile::sha256::Sha256;
 
-use super::service::{UNITS, is_booted};
+use super::service::UNITS;
 use super::{Context, Converge, Drift};
 use crate::host::Host;
 use crate::host::files::{Attributes, Kind};
 use crate::host::process::Program;
 use crate::reboot::boot_id;
+use crate::unit::is_booted;
 
 /// What wants the unit at boot. Not local-fs.target: a disk that is gone must not keep the machine from coming up.
 const WANTED_BY: &str = "multi-user.target";

@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use loitsut_profile::resource::Service;
 
-use super::{Context, Converge, Drift};
+use super::{Context, Converge, Drift, diff};
 use crate::host::Host;
 use crate::host::files::{Attributes, Kind};
 use crate::host::process::Program;
+use crate::unit::is_booted;
 
 /// Where an admin's units and links are.
 pub(super) const UNITS: &str = "/etc/systemd/system";
@@ -37,6 +38,7 @@ enum Action {
 /// How a unit differs, and what to do about it, in order.
 pub struct ServiceDrift {
     differing: Vec<(Action, &'static str)>,
+    diff: Option<String>,
 }
 
 impl fmt::Display for ServiceDrift {
@@ -46,7 +48,11 @@ impl fmt::Display for ServiceDrift {
     }
 }
 
-impl Drift for ServiceDrift {}
+impl Drift for ServiceDrift {
+    fn diff(&self) -> Option<String> {
+        self.diff.clone()
+    }
+}
 
 impl Converge for Service {
     type Drift = ServiceDrift;
@@ -67,7 +73,8 @@ impl Converge for Service {
                 (_, true) => None,
             });
         }
-        Ok((!differing.is_empty()).then_some(ServiceDrift { differing }))
+        let diff = if differing.iter().any(|(action, _)| *action == Action::Write) { shown(self, host)? } else { None };
+        Ok((!differing.is_empty()).then_some(ServiceDrift { differing, diff }))
     }
 
     async fn apply(&self, context: &Context<'_>, drift: ServiceDrift) -> Result<()> {
@@ -85,6 +92,18 @@ impl Converge for Service {
         }
         Ok(())
     }
+}
+
+/// A unified diff of the unit's file, of which everybody may read what is there.
+fn shown(service: &Service, host: &Host) -> Result<Option<String>> {
+    let (path, wanted) = (unit_path(service), service.unit.as_deref().unwrap_or_default());
+    let found = match host.stat(&path)? {
+        None => Vec::new(),
+        Some(stat) if stat.kind == Kind::File && stat.mode & 0o004 != 0 => host.read(&path)?.unwrap_or_default(),
+        Some(_) => return Ok(None),
+    };
+    let diff = diff::unified(&path.display().to_string(), &found, wanted.as_bytes());
+    Ok(diff.map(|diff| host.masked(&diff)))
 }
 
 /// What differs whether it runs or not.
@@ -171,11 +190,6 @@ async fn reload(host: &Host) -> Result<()> {
 
 fn unit_path(service: &Service) -> PathBuf {
     Path::new(UNITS).join(service.name.as_str())
-}
-
-pub(super) fn is_booted(host: &Host) -> Result<bool> {
-    // As sd_booted(3).
-    Ok(host.stat(Path::new("/run/systemd/system"))?.is_some())
 }
 
 fn is_masked(host: &Host, service: &Service) -> Result<bool> {

@@ -5,9 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use crate::closed;
+use crate::config::Config;
 use crate::host::Host;
 use crate::host::files::Kind;
 use crate::host::process::Program;
+use crate::metadata::Source;
 use crate::report::say;
 use crate::unit;
 
@@ -21,7 +24,7 @@ const OF_THIS_BOOT: &str = "/run/loitsut";
 /// The one file there that stays: who waits for it must go on meaning the same one.
 const LOCK: &str = "lock";
 
-/// Removes what the agent has left on this machine; profiles and settings of the image stay.
+/// Removes what the agent has left on this machine, its routing rules too; profiles and settings of the image stay.
 pub(super) async fn clean() -> Result<ExitCode> {
     let host = Host::here();
     super::require_root("clean")?;
@@ -43,6 +46,11 @@ pub(super) async fn clean() -> Result<ExitCode> {
     }
     if removed.iter().any(|path| path.ends_with(".service.d")) {
         host.run_checked(&Program::new(["systemctl", "daemon-reload"])).await?;
+    }
+    // In a tree that is not booted this would be about the machine that the image is made on.
+    if unit::is_booted(&host)? {
+        let source = Config::read(&host).ok().and_then(|config| Source::detect(&host, config).ok());
+        closed::open_again(source.as_ref())?;
     }
     match removed.as_slice() {
         [] => say("nothing of this machine was left"),

@@ -77,25 +77,29 @@ pub struct Closed {
 /// # Errors
 /// It cannot be closed.
 pub fn arrange(access: MetadataAccess, source: &Source) -> Result<Option<Closed>, ClosedError> {
-    let services = services(source);
     match access {
         MetadataAccess::Closed => {
-            let closed = Closed { services: services?, program: own_program()? };
+            let closed = Closed { services: services(source)?, program: own_program()? };
             closed.set_rules()?;
             closed.let_replies_in();
             Ok(Some(closed))
         }
-        MetadataAccess::Open => {
-            // What cannot be closed was never closed.
-            services.map_or(Ok(()), |services| reopen(&services))?;
-            Ok(None)
-        }
+        MetadataAccess::Open => open_again(Some(source)).map(|()| None),
     }
+}
+
+/// Opens what an earlier launch on this machine has closed.
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub fn open_again(source: Option<&Source>) -> Result<(), ClosedError> {
+    // What cannot be closed was never closed.
+    source.map_or_else(|| Ok(well_known()), services).map_or(Ok(()), |services| reopen(&services))
 }
 
 /// The well-known addresses, and that of the service in use.
 fn services(source: &Source) -> Result<BTreeSet<SocketAddr>, ClosedError> {
-    let mut services: BTreeSet<SocketAddr> = SERVICES.iter().map(|address| (*address, 80).into()).collect();
+    let mut services = well_known();
     if let Source::Service(service) = source {
         services.extend(service.addresses().map_err(ClosedError::Service)?);
     }
@@ -103,6 +107,10 @@ fn services(source: &Source) -> Result<BTreeSet<SocketAddr>, ClosedError> {
         Some(service) => Err(ClosedError::Service(format!("it is at {service}, on this very machine"))),
         None => Ok(services),
     }
+}
+
+fn well_known() -> BTreeSet<SocketAddr> {
+    SERVICES.iter().map(|address| (*address, 80).into()).collect()
 }
 
 /// An upgrade may have replaced the program that runs; another is at its place then.

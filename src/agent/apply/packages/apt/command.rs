@@ -1,20 +1,16 @@
 //! apt-get and dpkg, as a machine uses them: never asking, never restarting us, waiting for their locks with a deadline.
 
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
-use super::{failure, lists};
 use crate::apply::Context;
 use crate::apply::packages::locks::{self, Lock, wait_until_free};
-use crate::host::file_error::FileError;
-use crate::host::files::Attributes;
 use crate::host::process::{ProcessError, Program};
 
 /// How long one transaction may take.
-const TRANSACTION: Duration = Duration::from_secs(3600);
+pub(super) const TRANSACTION: Duration = Duration::from_secs(3600);
 
 /// What package managers of this family hold while they are at work.
 const LOCKS: [Lock; 4] = [
@@ -24,20 +20,8 @@ const LOCKS: [Lock; 4] = [
     Lock::Fcntl("/var/cache/apt/archives/lock"),
 ];
 
-/// There from the beginning of a transaction until it has succeeded.
-const UNDER_WAY: &str = "/var/lib/loitsut/package-transaction";
-
 /// Where debconf finds answers that go before all others.
-const ANSWERS: &str = "/run/loitsut/debconf.dat";
-
-/// The index of manual pages takes longer than most packages, and nobody reads any on a machine that is thrown away.
-const NO_MAN_INDEX: &str = "\
-Name: man-db/auto-update
-Template: man-db/auto-update
-Value: false
-Owners: man-db
-Flags: seen
-";
+pub(super) const ANSWERS: &str = "/run/loitsut/debconf.dat";
 
 /// A command line of apt-get with everything that keeps it quiet.
 pub fn apt_get(context: &Context<'_>, words: &[&str]) -> Program {
@@ -59,7 +43,7 @@ pub fn apt_get(context: &Context<'_>, words: &[&str]) -> Program {
 }
 
 /// With nobody there to answer, and nothing restarted behind our back.
-fn unattended(program: Program) -> Program {
+pub fn unattended(program: Program) -> Program {
     let answers = [
         ("DEBIAN_FRONTEND", "noninteractive"),
         ("DEBIAN_PRIORITY", "critical"),
@@ -100,72 +84,4 @@ fn is_locked(tail: &[String]) -> bool {
 /// The line of apt's that says what went wrong.
 pub fn words_of_failure(tail: &[String]) -> &str {
     tail.iter().find(|line| line.starts_with("E:") || line.starts_with("Err:")).map_or("", String::as_str)
-}
-
-/// Whether there is something to finish that no wanted package tells of: dpkg's journal is not empty, triggers wait, or
-/// a transaction of ours has failed or was killed. What others have left unfinished is theirs.
-///
-/// # Errors
-/// Its files cannot be read.
-pub fn left_work(context: &Context<'_>) -> Result<bool> {
-    let journal = context.host.list(Path::new("/var/lib/dpkg/updates"))?;
-    let status = context.packages.status.status(context.host)?;
-    let ours = || Ok::<_, FileError>(status.interrupted && context.host.stat(Path::new(UNDER_WAY))?.is_some());
-    Ok(!journal.is_empty() || status.triggers || ours()?)
-}
-
-/// Finishes what a dpkg that was killed left half done.
-///
-/// # Errors
-/// dpkg cannot finish it.
-pub async fn repair(context: &Context<'_>) -> Result<()> {
-    tracing::warn!("dpkg was interrupted: finishing what it had begun");
-    let words = ["dpkg", "--configure", "--pending", "--force-confdef", "--force-confold"];
-    // Fails where a package was unpacked before what it depends on; what is left, apt-get tells.
-    if let Err(error) = run(context, &unattended(Program::new(words).timeout(TRANSACTION))).await? {
-        tracing::debug!("{error}");
-    }
-    let status = context.packages.status.status(context.host)?;
-    let half: Vec<&str> = status.to_reinstall.iter().map(String::as_str).collect();
-    if !half.is_empty() {
-        lists::freshen(context).await?;
-    }
-    // Of itself --fix-broken fetches what is half installed, and leaves it at that.
-    let words = [&["--fix-broken", "--reinstall", "install"], &half[..]].concat();
-    transaction(context, &words).await.context("dpkg was interrupted, and what it left cannot be finished")
-}
-
-/// Runs a transaction; where the mirror no longer has what the lists promise, updates them and tries once more.
-///
-/// # Errors
-/// apt-get fails.
-pub async fn transaction(context: &Context<'_>, words: &[&str]) -> Result<()> {
-    if context.disposable {
-        context.host.write(Path::new(ANSWERS), NO_MAN_INDEX.as_bytes(), Attributes::PUBLIC)?;
-    }
-    context.host.write(Path::new(UNDER_WAY), b"", Attributes::PUBLIC)?;
-    let program = apt_get(context, words);
-    let done = match run(context, &program).await? {
-        Err(ProcessError::Failed { tail, .. }) if is_superseded(&tail) => {
-            tracing::warn!("the mirror has changed since the lists were read: updating them and trying again");
-            lists::update(context).await?;
-            run(context, &program).await?.map_err(failure::told)
-        }
-        done => done.map_err(failure::told),
-    };
-    done?;
-    forget_transaction(context)
-}
-
-/// Notes that nothing of ours is left to finish.
-///
-/// # Errors
-/// The note of a transaction cannot be removed.
-pub fn forget_transaction(context: &Context<'_>) -> Result<()> {
-    Ok(context.host.remove(Path::new(UNDER_WAY))?)
-}
-
-fn is_superseded(tail: &[String]) -> bool {
-    let signs = ["404  Not Found", "Hash Sum mismatch", "File has unexpected size"];
-    tail.iter().any(|line| signs.iter().any(|sign| line.contains(sign)))
 }

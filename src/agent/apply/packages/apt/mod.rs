@@ -9,6 +9,7 @@ mod files;
 mod lists;
 mod policy;
 mod source;
+mod transaction;
 mod version;
 
 use std::collections::BTreeMap;
@@ -46,7 +47,7 @@ pub(super) async fn check(packages: &Packages, context: &Context<'_>) -> Result<
         |name: &&Architecture| name.as_str() != dpkg::NATIVE && !known.lines().any(|line| line == name.as_str());
     let architectures = packages.architectures.iter().filter(is_foreign).cloned().collect();
     Ok(PackagesDrift {
-        interrupted: command::left_work(context)?,
+        interrupted: transaction::left_work(context)?,
         architectures,
         differing,
         files: files::missing(&packages.files, &status, host)?,
@@ -77,7 +78,7 @@ async fn outdated(packages: &Packages, status: &Status, context: &Context<'_>) -
 /// Removes the drift: the lists once, then one transaction, then what sources need to be built.
 pub(super) async fn apply(context: &Context<'_>, drift: PackagesDrift) -> Result<()> {
     if drift.interrupted || context.packages.status.status(context.host)?.interrupted {
-        command::repair(context).await?;
+        transaction::repair(context).await?;
     }
     for architecture in &drift.architectures {
         let program = Program::new(["dpkg", "--add-architecture", architecture.as_str()]);
@@ -99,7 +100,7 @@ pub(super) async fn apply(context: &Context<'_>, drift: PackagesDrift) -> Result
         command::run(context, &Program::new(words)).await??;
     }
     // Also where a run before this one was killed between its transaction and the end of it.
-    command::forget_transaction(context)
+    transaction::forget(context)
 }
 
 fn has_version(status: &Status, wanted: &WantedPackage) -> bool {
@@ -211,7 +212,7 @@ impl Transaction<'_> {
             if !words.is_empty() {
                 let words =
                     self.options().into_iter().chain([option, "install"]).chain(words.iter().map(String::as_str));
-                command::transaction(context, &words.collect::<Vec<_>>()).await?;
+                transaction::perform(context, &words.collect::<Vec<_>>()).await?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use loitsut_profile::resource::BuildDep;
 
 use super::dpkg::Status;
-use super::{build, command, version};
+use super::{build, transaction, version};
 use crate::apply::Context;
 use crate::apply::packages::record::{BuildNeeds, Record as _};
 use crate::host::Host;
@@ -107,7 +107,7 @@ pub async fn install(context: &Context<'_>, sources: Vec<Source>) -> Result<()> 
                     TREE.to_owned()
                 }
             };
-            command::transaction(context, &["--no-install-recommends", "build-dep", &named]).await?;
+            transaction::perform(context, &["--no-install-recommends", "build-dep", &named]).await?;
         }
         if let BuildDep::Source(spec) = &wanted {
             let mut known = BuildNeeds::read(host)?;
