@@ -87,7 +87,8 @@ FUZZ_TARGETS = userdata mime toml template archive dpkg
 
 fuzz: export CARGO_TARGET_DIR = $(LOITSUT_CACHE)/fuzz
 fuzz: export RUSTC_BOOTSTRAP = 1
-fuzz: ## every fuzz target for FUZZ_SECONDS (needs cargo-fuzz and g++); what it finds is left in fuzz/artifacts
+fuzz: setup ## every fuzz target for FUZZ_SECONDS; what it finds is left in fuzz/artifacts
+	command -v cargo-fuzz >/dev/null || env -u RUSTFLAGS -u CARGO_BUILD_TARGET cargo install --locked cargo-fuzz
 	fuzz/seed
 	set -e; unset RUSTFLAGS CARGO_BUILD_TARGET; cd fuzz; for target in $(FUZZ_TARGETS); do \
 		cargo fuzz run --fuzz-dir . --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) \
