@@ -140,10 +140,17 @@ pub async fn apply(steps: &[Step], context: &Context<'_>, reporter: &mut Reporte
         reporter.emit(Event::StepStarted(&name));
         match watched(make(&step.resource, context), context, reporter).await {
             Ok(difference) => reporter.emit(Event::StepDone(&name, Outcome::applied(difference))),
-            Err(error) => return Err(StepFailure { step: name, error }),
+            Err(error) => return Err(StepFailure { step: name, error: with_room(error, context.host) }),
         }
     }
     Ok(())
+}
+
+/// The same error, and that the disk is full: not every program says so, or knows.
+fn with_room(error: anyhow::Error, host: &Host) -> anyhow::Error {
+    let full = host.without_room();
+    let is_told = full.is_empty() || format!("{error:#}").contains("No space left");
+    if is_told { error } else { error.context(format!("No space left on device: {}", full.join("; "))) }
 }
 
 /// Starts the downloads of all steps that have drift. What cannot be said yet, such as where a later step makes the

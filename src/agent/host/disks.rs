@@ -6,11 +6,21 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use nix::sys::statvfs::{Statvfs, statvfs};
+
 use super::Host;
 use super::file_error::FileError;
 
 /// Where every file system has its mark, or a partition table its own.
 const BEGINNING: u64 = 1024 * 1024;
+
+/// Where programs write; not all of it on one file system.
+const WRITTEN: [&str; 4] = ["/", "/var", "/tmp", "/run"];
+
+/// With less than that free, a program that has failed may have failed for that, whatever it says: it has cleared away
+/// what it had begun.
+const ROOM_BYTES: u64 = 64 * 1024;
+const ROOM_FILES: u64 = 16;
 
 /// Something that is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +58,21 @@ impl Host {
         Ok(bytes.iter().all(|byte| *byte == 0))
     }
 
+    /// The file systems that programs write to and that have no room left, each told in a line.
+    pub fn without_room(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        let mut seen = Vec::new();
+        for path in WRITTEN.map(Path::new) {
+            // Whoever asks has a failure to tell already.
+            let Ok(room) = statvfs(&self.rooted(path)) else { continue };
+            if !seen.contains(&room.filesystem_id()) {
+                seen.push(room.filesystem_id());
+                told.extend(lacks(&room).map(|what| format!("{} is full, {what}", path.display())));
+            }
+        }
+        told
+    }
+
     /// All that is mounted, what lies above others later.
     ///
     /// # Errors
@@ -56,6 +81,16 @@ impl Host {
         let text = self.read_text(Path::new("/proc/self/mountinfo"))?.unwrap_or_default();
         Ok(text.lines().filter_map(mounted).collect())
     }
+}
+
+/// What is short. A file system that makes inodes as it needs them says that it has none at all.
+fn lacks(room: &Statvfs) -> Option<String> {
+    let free = room.blocks_available().saturating_mul(room.fragment_size());
+    if free < ROOM_BYTES {
+        return Some(format!("{free} bytes are free"));
+    }
+    let files = room.files_available();
+    (room.files() > 0 && files < ROOM_FILES).then(|| format!("{files} inodes are free"))
 }
 
 /// A line of proc_pid_mountinfo(5): `… root mount-point options tags… - type source options`.
