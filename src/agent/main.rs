@@ -49,7 +49,7 @@ fn main() -> ExitCode {
             |runtime| {
                 runtime.block_on(async {
                     if cli.waits() {
-                        stop::listen()?;
+                        stop::listen(report::erase)?;
                     }
                     cli.run().await
                 })

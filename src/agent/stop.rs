@@ -51,11 +51,12 @@ impl fmt::Display for Reason {
 #[error("the agent was asked to stop")]
 pub struct Stopped;
 
-/// Listens for signals from now on; before that, and without it, nothing is ever requested.
+/// Listens for signals from now on; before that, and without it, nothing is ever requested. Of a second one the agent
+/// dies at once, after `last_act`.
 ///
 /// # Errors
 /// The handlers cannot be installed.
-pub fn listen() -> std::io::Result<()> {
+pub fn listen(last_act: fn()) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
@@ -65,7 +66,7 @@ pub fn listen() -> std::io::Result<()> {
         for group in GROUPS.lock().iter().flat_map(|groups| groups.iter()) {
             let _ = killpg(Pid::from_raw(*group), Signal::SIGKILL);
         }
-        crate::report::erase();
+        last_act();
         std::process::exit(130);
     });
     Ok(())
