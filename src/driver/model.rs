@@ -54,6 +54,20 @@ id!(
     /// One life of one instance; made by the driver, and the name under which providers know it.
     LaunchId
 );
+impl LaunchId {
+    /// An id that no other launch has: of its driver, of a time, and of what is random.
+    pub fn new(driver: &DriverName, now: Time, random: u64) -> Self {
+        Self(format!("{driver}-{:012x}{:012x}", now.0 & 0xffff_ffff_ffff, random & 0xffff_ffff_ffff))
+    }
+
+    /// Whether that driver made it.
+    pub fn is_of(&self, driver: &DriverName) -> bool {
+        self.0.rsplit_once('-').is_some_and(|(name, rest)| {
+            name == driver.0 && rest.len() == 24 && rest.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+    }
+}
+
 id!(
     /// A worker's name.
     WorkerName
@@ -62,6 +76,35 @@ id!(
     /// A pool, as the configuration names it.
     PoolName
 );
+
+/// A driver's name. Several drivers may share an account or a machine, so the ids of their launches begin with it: whatever
+/// a provider lists, others' instances are never touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriverName(String);
+
+impl TryFrom<String> for DriverName {
+    type Error = InvalidName;
+
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        // A launch id has 25 bytes more, and 64 at most.
+        if is_safe(&text) && text.len() <= 32 {
+            Ok(Self(text))
+        } else {
+            Err(InvalidName(text.chars().take(80).collect()))
+        }
+    }
+}
+
+impl fmt::Display for DriverName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is no name of a driver.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} cannot be a driver's name: 1 to 32 letters, digits, `-`, `_` and `.`, the first of them no dot")]
+pub struct InvalidName(String);
 
 /// What is no id.
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,9 @@
 //! What the configuration and the service decide: pools, and how long things take.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::{PoolName, Time};
+use crate::model::{DriverName, PoolName, Time};
 
 /// What the fleet must know of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,13 +19,15 @@ pub struct PoolRules {
 /// The rules of a fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The driver's name: the ids of its launches begin with it, so that whatever a provider lists, others' are never
-    /// touched. At most 32 bytes of what ids are made of.
-    pub driver: String,
+    /// Whose launches these are.
+    pub driver: DriverName,
     /// The pools, by name.
     pub pools: BTreeMap<PoolName, PoolRules>,
     /// The waits.
     pub times: Times,
+    /// Providers whose list is never late, such as those that are programs on this machine: what they do not show after a
+    /// stop is gone.
+    pub exact: BTreeSet<String>,
     /// How many calls of `start` one provider gets at once.
     pub starts_at_once: usize,
 }
@@ -33,13 +35,17 @@ pub struct Policy {
 /// How long the fleet waits for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Times {
-    /// Between two lists while somebody waits for what they show: a launch is ending, or was not heard of since its start.
+    /// Between two lists of an exact provider while somebody waits for what they show: a launch is ending, or it is not
+    /// known whether it was started.
+    pub list_exact: Duration,
+    /// The same for other providers.
     pub list_soon: Duration,
     /// Between two lists otherwise, as long as there are launches.
     pub list_idle: Duration,
     /// How long a provider's list may not show what was started.
     pub settle: Duration,
-    /// How long an unknown launch of ours is left alone: it may be one whose start was never recorded.
+    /// How long an unknown launch of ours is left alone: perhaps somebody is restoring this driver's state. Also between
+    /// two lists of a provider that nothing is known to be at.
     pub stray: Duration,
     /// How long a launch may be silent before being absent from lists counts.
     pub silence: Duration,
@@ -51,8 +57,10 @@ pub struct Times {
     pub keep: Duration,
     /// After lack of capacity.
     pub capacity: Backoff,
-    /// After calls that failed, and between stops.
+    /// After calls that failed.
     pub call: Backoff,
+    /// Between stops that were answered well, as long as what was stopped still shows.
+    pub stop: Backoff,
 }
 
 /// Waits that double.
@@ -77,6 +85,7 @@ impl Default for Times {
             Duration::from_secs(60 * count)
         }
         Self {
+            list_exact: Duration::from_secs(1),
             list_soon: Duration::from_secs(10),
             list_idle: minutes(1),
             settle: minutes(1),
@@ -87,6 +96,7 @@ impl Default for Times {
             keep: minutes(24 * 60),
             capacity: Backoff { first: Duration::from_secs(30), most: minutes(10) },
             call: Backoff { first: Duration::from_secs(2), most: minutes(2) },
+            stop: Backoff { first: minutes(1), most: minutes(10) },
         }
     }
 }

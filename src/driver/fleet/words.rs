@@ -12,7 +12,7 @@ use crate::provider::ProviderError;
 #[derive(Debug)]
 pub enum Event {
     /// A request has come that [`Fleet::judge`](super::Fleet::judge) calls new; others are ignored.
-    RequestMade(NewRequest),
+    RequestMade(Box<NewRequest>),
     /// Its owner wants it no more.
     RequestDeleted(RequestId),
     /// A provider has answered [`Action::Start`], or has not within the time it was given ([`ErrorKind::Unknown`](crate::provider::ErrorKind)).
@@ -131,7 +131,7 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<Failure>,
     },
-    /// A launch's agent tells an event.
+    /// What a launch's agent tells.
     Report {
         /// Which start of the agent.
         run: u64,

@@ -1,0 +1,271 @@
+//! Whose turn it is: after each event everything that is due is done, and the next time is found at which something will be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::change::Remains;
+use super::memory::Source;
+use super::{Action, Fleet, Launch, LaunchState, Outcome};
+use crate::model::{Failure, FailureClass, LaunchId, PoolName, RequestId, Time, WorkerName};
+
+/// Finds the next time at which something is due.
+struct Agenda {
+    now: Time,
+    next: Option<Time>,
+}
+
+impl Agenda {
+    /// Whether it is time; else that time is remembered.
+    fn is_due(&mut self, at: Time) -> bool {
+        if at <= self.now {
+            return true;
+        }
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+        false
+    }
+}
+
+impl Fleet {
+    pub(super) fn take_turns(&mut self) {
+        let mut agenda = Agenda { now: self.now, next: None };
+        self.end_overdue(&mut agenda);
+        self.give_launches(&mut agenda);
+        self.start_launches(&mut agenda);
+        self.stop_launches(&mut agenda);
+        self.stop_strays(&mut agenda);
+        self.list_providers(&mut agenda);
+        self.forget(&mut agenda);
+        if let Some(at) = agenda.next {
+            self.actions.push(Action::Wake { at });
+        }
+    }
+
+    /// Ends what took longer than its agent should have let it.
+    fn end_overdue(&mut self, agenda: &mut Agenda) {
+        for id in self.alive.keys().cloned().collect::<Vec<_>>() {
+            let Some(launch) = self.launches.get(&id) else { continue };
+            let Some(limits) = self.requests.get(&launch.request).map(|request| request.limits) else { continue };
+            let margin = self.policy.times.margin;
+            let (state, asked) = (launch.state, launch.asked.unwrap_or(launch.created));
+            let join = asked.plus(limits.join).plus(margin);
+            let life = limits.life.map(|life| asked.plus(life).plus(margin));
+            let held = launch.changed.plus(limits.hold);
+            if state == LaunchState::Booting && agenda.is_due(join) {
+                let heard =
+                    if launch.heard.is_some() { "its worker was not ready" } else { "its agent never reported" };
+                let words = format!("{heard} within {} s", limits.join.as_secs());
+                self.fail(&id, Failure::new(FailureClass::Join, words), Remains::Evidence);
+            } else if state == LaunchState::Ready && life.is_some_and(|life| agenda.is_due(life)) {
+                self.lose(&id, "it lived longer than its lease, so it was ended");
+            } else if state == LaunchState::Held && agenda.is_due(held) {
+                self.end_launch(&id);
+            }
+        }
+    }
+
+    /// Gives launches to the requests that wait, in the order of their arrival.
+    fn give_launches(&mut self, agenda: &mut Agenda) {
+        let mut taken = BTreeMap::<PoolName, u32>::new();
+        let mut names = BTreeMap::<(String, WorkerName), LaunchId>::new();
+        for launch in self.alive.keys().filter_map(|id| self.launches.get(id)) {
+            *taken.entry(launch.pool.clone()).or_default() += 1;
+            names.insert((launch.owner.clone(), launch.name.clone()), launch.id.clone());
+        }
+        for id in self.waiting() {
+            let Some(request) = self.requests.get(&id) else { continue };
+            let pool = request.pool.clone();
+            let name = (request.owner.clone(), request.name.clone());
+            let Some(rules) = self.policy.pools.get(&pool).cloned() else {
+                let words = format!("pool {pool} is no longer in the configuration");
+                self.end_request(&id, Outcome::Failed, Some(Failure::new(FailureClass::Profile, words)));
+                continue;
+            };
+            if !agenda.is_due(request.not_before) {
+                continue;
+            }
+            if let Some(launch) = names.get(&name) {
+                self.release(launch.clone());
+                continue;
+            }
+            let count = taken.entry(pool.clone()).or_default();
+            if *count >= rules.max {
+                self.release_one_of(&pool);
+                continue;
+            }
+            let key = (request.profile_digest.clone(), rules.image);
+            if let Some(failure) = self.breakers.refuses(&key, self.now, self.policy.times.breaker) {
+                self.end_request(&id, Outcome::Failed, Some(failure));
+                continue;
+            }
+            *count += 1;
+            self.add_launch(&id, rules.provider);
+            if let Some(launch) = self.requests.get(&id).and_then(|request| request.launch.clone()) {
+                names.insert(name, launch);
+            }
+        }
+    }
+
+    /// The requests without a launch.
+    fn waiting(&self) -> Vec<RequestId> {
+        let waits = |id: &&RequestId| self.requests.get(*id).is_some_and(|it| it.state == super::RequestState::Waiting);
+        self.open.values().filter(waits).cloned().collect()
+    }
+
+    /// Ends a launch if it is only held for somebody to look at.
+    fn release(&mut self, id: LaunchId) {
+        if self.launches.get(&id).is_some_and(|launch| launch.state == LaunchState::Held) {
+            self.end_launch(&id);
+        }
+    }
+
+    /// Ends the oldest held launch of a pool, unless one is on its way out already.
+    fn release_one_of(&mut self, pool: &PoolName) {
+        let of_pool = || self.alive.keys().filter_map(|id| self.launches.get(id)).filter(|launch| launch.pool == *pool);
+        if of_pool().any(|launch| launch.state == LaunchState::Ending) {
+            return;
+        }
+        let held = of_pool().filter(|launch| launch.state == LaunchState::Held).min_by_key(|launch| launch.changed);
+        if let Some(id) = held.map(|launch| launch.id.clone()) {
+            self.end_launch(&id);
+        }
+    }
+
+    /// Asks providers for what is wanted, the oldest request first, and no provider for too much at once.
+    fn start_launches(&mut self, agenda: &mut Agenda) {
+        let mut running = BTreeMap::<String, usize>::new();
+        let mut trying = BTreeSet::<PoolName>::new();
+        for (id, _) in self.alive.iter().filter(|(_, calls)| calls.starting) {
+            if let Some(launch) = self.launches.get(id) {
+                *running.entry(launch.provider.clone()).or_default() += 1;
+                trying.insert(launch.pool.clone());
+            }
+        }
+        for id in self.to_start() {
+            let (Some(launch), Some(calls)) = (self.launches.get(&id), self.alive.get(&id)) else { continue };
+            let (provider, pool) = (launch.provider.clone(), launch.pool.clone());
+            let full = self.full.get(&pool);
+            let source = self.sources.entry(provider.clone()).or_default();
+            let due = calls.start.due().max(source.start.due()).max(full.map_or(Time(0), super::Retry::due));
+            let count = running.entry(provider.clone()).or_default();
+            // A provider or pool that failed is tried by one.
+            let most = if source.start.is_failing() { 1 } else { self.policy.starts_at_once };
+            if *count >= most || (full.is_some() && trying.contains(&pool)) || !agenda.is_due(due) {
+                continue;
+            }
+            *count += 1;
+            trying.insert(pool);
+            self.start(&id, provider);
+        }
+    }
+
+    /// The launches to be started, or to be started again since nobody knows whether they were.
+    fn to_start(&self) -> Vec<LaunchId> {
+        let open = self.open.values().filter_map(|id| self.requests.get(id)?.launch.as_ref());
+        let due = |id: &&LaunchId| match (self.launches.get(*id), self.alive.get(*id)) {
+            (Some(Launch { state: LaunchState::Wanted, .. }), Some(calls)) => !calls.starting,
+            (Some(Launch { state: LaunchState::Starting, .. }), Some(calls)) => !calls.starting && calls.ours,
+            _ => false,
+        };
+        open.filter(due).cloned().collect()
+    }
+
+    fn start(&mut self, id: &LaunchId, provider: String) {
+        let now = self.now;
+        if let Some(calls) = self.alive.get_mut(id) {
+            calls.starting = true;
+            calls.ours = true;
+        }
+        if let Some(launch) = self.edit_launch(id) {
+            launch.asked = Some(now);
+        }
+        self.move_launch(id, LaunchState::Starting);
+        self.actions.push(Action::Start { launch: id.clone(), provider });
+    }
+
+    fn stop_launches(&mut self, agenda: &mut Agenda) {
+        for (id, calls) in &mut self.alive {
+            let Some(launch) = self.launches.get(id).filter(|it| it.state == LaunchState::Ending) else { continue };
+            // A stop that overtakes the start would find nothing.
+            if calls.starting || calls.stopping || !agenda.is_due(calls.stop.due()) {
+                continue;
+            }
+            calls.stopping = true;
+            let instance = launch.instance.as_ref().map(|instance| instance.id.clone());
+            self.actions.push(Action::Stop { launch: id.clone(), instance, provider: launch.provider.clone() });
+        }
+    }
+
+    fn stop_strays(&mut self, agenda: &mut Agenda) {
+        let mut notes = Vec::new();
+        for (provider, source) in &mut self.sources {
+            for ((launch, instance), stray) in &mut source.strays {
+                if stray.stopping || !agenda.is_due(stray.spared.max(stray.stop.due())) {
+                    continue;
+                }
+                stray.stopping = true;
+                notes.push((launch.clone(), format!("instance {instance} of {launch} is nobody's, so it is stopped")));
+                let (launch, instance) = (launch.clone(), Some(instance.clone()));
+                self.actions.push(Action::Stop { launch, instance, provider: provider.clone() });
+            }
+        }
+        for (launch, message) in notes {
+            self.note(Some(&launch), message);
+        }
+    }
+
+    fn list_providers(&mut self, agenda: &mut Agenda) {
+        let waits: BTreeMap<String, Duration> =
+            self.sources.iter().map(|(name, source)| (name.clone(), self.list_interval(name, source))).collect();
+        for (provider, source) in &mut self.sources {
+            let wait = waits.get(provider).copied().unwrap_or_default();
+            let due = source.listed.map_or(Time(0), |listed| listed.plus(wait)).max(source.list.due());
+            if source.listing.is_some() || !agenda.is_due(due) {
+                continue;
+            }
+            source.listing = Some(agenda.now);
+            source.listed = Some(agenda.now);
+            self.actions.push(Action::List { provider: provider.clone() });
+        }
+    }
+
+    fn list_interval(&self, provider: &str, source: &Source) -> Duration {
+        let times = &self.policy.times;
+        let here = self.alive.iter().filter_map(|(id, calls)| Some((self.launches.get(id)?, calls)));
+        let mut here = here.filter(|(launch, _)| launch.provider == provider).peekable();
+        if here.peek().is_none() && source.strays.is_empty() {
+            return times.stray;
+        }
+        let urgent = here.any(|(launch, calls)| match launch.state {
+            LaunchState::Ending => calls.stopped.is_some(),
+            LaunchState::Starting => !calls.ours,
+            _ => calls.absent > 0,
+        });
+        match urgent {
+            true if self.policy.exact.contains(provider) => times.list_exact,
+            true => times.list_soon,
+            false => times.list_idle,
+        }
+    }
+
+    /// Drops what has been over for long enough.
+    fn forget(&mut self, agenda: &mut Agenda) {
+        let keep = self.policy.times.keep;
+        let mut old = Vec::new();
+        for request in self.requests.values().filter(|request| request.is_ended()) {
+            let held = request.launch.as_ref().is_some_and(|launch| self.alive.contains_key(launch));
+            if agenda.is_due(request.changed.plus(keep)) && !held {
+                old.push(request.id.clone());
+            }
+        }
+        if old.is_empty() {
+            return;
+        }
+        for id in &old {
+            self.requests.remove(id);
+            self.changed_requests.remove(id);
+        }
+        self.launches.retain(|_, launch| self.requests.contains_key(&launch.request));
+        self.changed_launches.retain(|id| self.launches.contains_key(id));
+        self.forgotten.extend(old);
+    }
+}
