@@ -8,6 +8,8 @@ mod nspawn;
 mod process;
 #[expect(dead_code, reason = "`serve` is not there yet")]
 mod provider;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "`serve` is not there yet"))]
+mod store;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
