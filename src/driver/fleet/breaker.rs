@@ -1,7 +1,6 @@
 //! The breaker: a profile that keeps failing on an image is not launched for every request anew.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::model::{Failure, Time};
 
@@ -33,20 +32,22 @@ impl Breakers {
         self.0.remove(key);
     }
 
-    /// The failure that a launch would end in, if it would; else it may be made, and if the profile has failed often
-    /// enough it is the one that tries it, for that long.
-    pub fn refuses(&mut self, key: &(String, String), now: Time, wait: Duration) -> Option<Failure> {
-        let breaker = self.0.get_mut(key).filter(|breaker| breaker.failures >= ENOUGH)?;
-        if now >= breaker.until {
-            breaker.until = now.plus(wait);
-            return None;
-        }
+    /// The failure that a launch would end in, by all that is known.
+    pub fn refuses(&self, key: &(String, String), now: Time) -> Option<Failure> {
+        let breaker = self.0.get(key).filter(|breaker| breaker.failures >= ENOUGH && now < breaker.until)?;
         let mut failure = breaker.first.clone();
         let minutes = breaker.until.since(now).as_secs().div_ceil(60);
         failure.message = format!(
-            "{}; {} launches of this profile on this image have failed like that, so it is tried again in {minutes} min, or once the profile or the image is another",
+            "{}; {} launches of this profile on this image have failed like that: it is tried again in {minutes} min, or as soon as the profile or the image is another",
             failure.message, breaker.failures
         );
         Some(failure)
+    }
+
+    /// A launch is made: if the profile had failed often enough, it is the one that tries it, and nobody else until then.
+    pub fn tried(&mut self, key: &(String, String), until: Time) {
+        if let Some(breaker) = self.0.get_mut(key).filter(|breaker| breaker.failures >= ENOUGH) {
+            breaker.until = until;
+        }
     }
 }

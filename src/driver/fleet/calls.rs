@@ -10,7 +10,9 @@ impl Fleet {
     pub(super) fn started(&mut self, id: &LaunchId, result: Result<Instance, ProviderError>) {
         let now = self.now;
         let Some(calls) = self.alive.get_mut(id) else { return self.started_too_late(id, result) };
-        calls.starting = false;
+        if !std::mem::take(&mut calls.starting) {
+            return;
+        }
         calls.answered = now;
         match result {
             Ok(instance) => {
@@ -96,7 +98,7 @@ impl Fleet {
             return;
         }
         let (now, times) = (self.now, &self.policy.times);
-        let Some(calls) = self.alive.get_mut(id) else { return };
+        let Some(calls) = self.alive.get_mut(id).filter(|calls| calls.stopping) else { return };
         calls.stopping = false;
         match &result {
             Ok(()) => {

@@ -10,6 +10,10 @@ mod memory;
 mod policy;
 mod report;
 mod request;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
 mod turns;
 mod words;
 
@@ -44,6 +48,8 @@ pub struct Fleet {
     changed_requests: BTreeSet<RequestId>,
     changed_launches: BTreeSet<LaunchId>,
     forgotten: Vec<RequestId>,
+    /// When this driver was started.
+    born: Time,
     now: Time,
     random: u64,
     order: u64,
@@ -79,6 +85,7 @@ impl Fleet {
             changed_requests: BTreeSet::new(),
             changed_launches: BTreeSet::new(),
             forgotten: Vec::new(),
+            born: now,
             now,
             random: seed,
             actions: Vec::new(),

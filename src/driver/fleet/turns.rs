@@ -47,7 +47,8 @@ impl Fleet {
             let Some(limits) = self.requests.get(&launch.request).map(|request| request.limits) else { continue };
             let margin = self.policy.times.margin;
             let (state, asked) = (launch.state, launch.asked.unwrap_or(launch.created));
-            let join = asked.plus(limits.join).plus(margin);
+            // Agents that had nobody to report to while the driver was down get a chance to.
+            let join = asked.plus(limits.join).plus(margin).max(self.born.plus(self.policy.times.silence));
             let life = limits.life.map(|life| asked.plus(life).plus(margin));
             let held = launch.changed.plus(limits.hold);
             if state == LaunchState::Booting && agenda.is_due(join) {
@@ -80,6 +81,11 @@ impl Fleet {
                 self.end_request(&id, Outcome::Failed, Some(Failure::new(FailureClass::Profile, words)));
                 continue;
             };
+            let key = (request.profile_digest.clone(), rules.image);
+            if let Some(failure) = self.breakers.refuses(&key, self.now) {
+                self.end_request(&id, Outcome::Failed, Some(failure));
+                continue;
+            }
             if !agenda.is_due(request.not_before) {
                 continue;
             }
@@ -92,12 +98,8 @@ impl Fleet {
                 self.release_one_of(&pool);
                 continue;
             }
-            let key = (request.profile_digest.clone(), rules.image);
-            if let Some(failure) = self.breakers.refuses(&key, self.now, self.policy.times.breaker) {
-                self.end_request(&id, Outcome::Failed, Some(failure));
-                continue;
-            }
             *count += 1;
+            self.breakers.tried(&key, self.now.plus(self.policy.times.breaker));
             self.add_launch(&id, rules.provider);
             if let Some(launch) = self.requests.get(&id).and_then(|request| request.launch.clone()) {
                 names.insert(name, launch);
@@ -218,7 +220,8 @@ impl Fleet {
             self.sources.iter().map(|(name, source)| (name.clone(), self.list_interval(name, source))).collect();
         for (provider, source) in &mut self.sources {
             let wait = waits.get(provider).copied().unwrap_or_default();
-            let due = source.listed.map_or(Time(0), |listed| listed.plus(wait)).max(source.list.due());
+            let again = source.list.is_failing().then(|| source.list.due());
+            let due = again.or(source.listed.map(|listed| listed.plus(wait))).unwrap_or_default();
             if source.listing.is_some() || !agenda.is_due(due) {
                 continue;
             }
