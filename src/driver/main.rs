@@ -1,12 +1,12 @@
 //! `loitsut-driver`: starts, stops and lists build instances, and passes each its profile.
 
+mod config;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "`serve`, which feeds it, is not there yet"))]
 mod fleet;
 #[expect(dead_code, reason = "`serve` is not there yet")]
 mod model;
 mod nspawn;
 mod process;
-#[expect(dead_code, reason = "`serve` is not there yet")]
 mod provider;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "`serve` is not there yet"))]
 mod store;
@@ -34,6 +34,8 @@ enum Command {
         #[command(subcommand)]
         verb: nspawn::Verb,
     },
+    /// One provider of the configuration by itself, with no service around it: to try it out
+    Provider(provider::verb::Arguments),
 }
 
 // One thread: the work is waiting, and a child must be started by a thread that lives as long as the process.
@@ -48,9 +50,12 @@ async fn main() -> ExitCode {
     };
     let terminal = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(terminal).with_target(false).init();
-    let Command::Nspawn { verb } = cli.command;
-    match nspawn::run(verb).await {
-        Ok(()) => ExitCode::SUCCESS,
+    let done = match cli.command {
+        Command::Nspawn { verb } => nspawn::run(verb).await.map(|()| ExitCode::SUCCESS),
+        Command::Provider(arguments) => provider::verb::run(arguments).await,
+    };
+    match done {
+        Ok(status) => status,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -1,6 +1,13 @@
 //! Where instances come from: three verbs, whatever is behind them.
 
+mod any;
+pub mod ec2;
+pub mod script;
+pub mod verb;
+
 use std::time::Duration;
+
+pub use any::{Any, Config, Pool};
 
 use crate::model::{Instance, LaunchId, PoolName};
 
@@ -27,7 +34,7 @@ pub struct Stop {
 }
 
 /// What a provider could not do; its message names the call and what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ProviderError {
     /// What follows from it.
@@ -62,4 +69,7 @@ pub trait Provider {
 
     /// Everything of this driver that exists, in one batched call where there is one.
     async fn list(&self) -> Result<Vec<Instance>, ProviderError>;
+
+    /// What an instance has printed on its serial console, where there is one.
+    async fn console(&self, instance: &str) -> Result<String, ProviderError>;
 }
