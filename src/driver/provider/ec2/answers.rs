@@ -162,6 +162,9 @@ pub(super) struct JsonError {
     /// `com.amazonaws.ssm#ParameterNotFound`, or without what is before `#`.
     #[serde(rename = "__type")]
     pub kind: String,
-    #[serde(alias = "Message", default)]
-    pub message: String,
+    #[serde(default)]
+    pub message: Option<String>,
+    /// Some services write it like this.
+    #[serde(rename = "Message", default)]
+    pub other_message: Option<String>,
 }

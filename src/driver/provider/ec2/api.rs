@@ -78,8 +78,10 @@ impl Query {
 
     /// As a call.
     pub fn counted_as(self, kind: Kind) -> Call {
-        let mut body = form_urlencoded::Serializer::new(String::new());
-        Call { name: self.name, service: Service::Ec2, kind, body: body.extend_pairs(self.pairs).finish() }
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(self.pairs).finish();
+        // As AWS's own tools write it; clouds that reckon the signature from what they have parsed expect that.
+        let body = body.replace('*', "%2A");
+        Call { name: self.name, service: Service::Ec2, kind, body }
     }
 }
 

@@ -158,9 +158,9 @@ impl Refusal {
             }
             _ if self.is(&EXPIRED) => "the credentials have ended, and no newer ones are found; renew them",
             "AuthFailure" | "InvalidClientTokenId" | "InvalidAccessKeyId" | "UnrecognizedClientException" => {
-                "the access key is not known there: see which credentials the driver finds (`aws sts get-caller-identity`)"
+                "the access key is not known there, or its secret is wrong: see which credentials the driver finds (`aws sts get-caller-identity`)"
             }
-            _ if self.is(&UNKNOWN_KEY) => "the secret key does not fit the access key, or a proxy changes requests",
+            _ if self.is(&UNKNOWN_KEY) => "the secret does not fit the access key, or a proxy changes requests",
             "InvalidAMIID.NotFound" | "InvalidAMIID.Malformed" | "InvalidAMIID.Unavailable" => {
                 "images are per region: name the pool's `image` by an ssm: parameter or by owner and name"
             }

@@ -73,7 +73,7 @@ impl Client {
             Ok(response) => {
                 let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
                 let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
-                Answer { result: read(call.service, response).await, date, key }
+                Answer { result: read(response).await, date, key }
             }
             Err(error) if error.is_connect() => Answer::none(Cause::Connect(chained(&error.without_url()))),
             Err(error) => Answer::none(Cause::Lost(chained(&error.without_url()))),
@@ -107,7 +107,7 @@ impl Client {
     }
 }
 
-async fn read(service: Service, mut response: reqwest::Response) -> Result<String, Cause> {
+async fn read(mut response: reqwest::Response) -> Result<String, Cause> {
     let status = response.status();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| Cause::Lost(chained(&error.without_url())))? {
@@ -117,25 +117,29 @@ async fn read(service: Service, mut response: reqwest::Response) -> Result<Strin
         body.extend_from_slice(&chunk);
     }
     let body = String::from_utf8_lossy(&body).into_owned();
-    if status.is_success() { Ok(body) } else { Err(refused(service, status, &body)) }
+    if status.is_success() { Ok(body) } else { Err(refused(status, &body)) }
 }
 
 /// Some definite refusals come with a 500, throttling with a 503: the code says more than the status.
-fn refused(service: Service, status: StatusCode, body: &str) -> Cause {
-    let parsed = match service {
-        Service::Ec2 => quick_xml::de::from_str::<Errors>(body)
-            .ok()
-            .map(|it| Refusal::new(&it.errors.error.code, &it.errors.error.message)),
-        Service::Ssm => serde_json::from_str::<JsonError>(body)
-            .ok()
-            .map(|it| Refusal::new(it.kind.rsplit('#').next().unwrap_or_default(), &it.message)),
-    };
+fn refused(status: StatusCode, body: &str) -> Cause {
+    let parsed = xml_error(body).or_else(|| json_error(body));
     let Some(refusal) = parsed else { return unexplained(status, body) };
     let definite = refusal.is_of_the_rung() || refusal.is_throttling();
     if definite || !(status.is_server_error() || refusal.is_internal()) {
         return Cause::Answered(refusal);
     }
     Cause::Lost(format!("{status}: {}: {}", refusal.code, refusal.words))
+}
+
+fn xml_error(body: &str) -> Option<Refusal> {
+    let error = quick_xml::de::from_str::<Errors>(body).ok()?.errors.error;
+    Some(Refusal::new(&error.code, &error.message))
+}
+
+fn json_error(body: &str) -> Option<Refusal> {
+    let error = serde_json::from_str::<JsonError>(body).ok()?;
+    let message = error.message.or(error.other_message).unwrap_or_default();
+    Some(Refusal::new(error.kind.rsplit('#').next().unwrap_or_default(), &message))
 }
 
 /// Not AWS's words: perhaps those of a proxy on the way.
@@ -177,18 +181,18 @@ mod tests {
 
     #[test]
     fn the_code_says_more_than_the_status() {
-        let cause = refused(Service::Ec2, StatusCode::INTERNAL_SERVER_ERROR, CAPACITY);
+        let cause = refused(StatusCode::INTERNAL_SERVER_ERROR, CAPACITY);
         assert!(matches!(cause, Cause::Answered(refusal) if refusal.is_capacity()));
         let internal = CAPACITY.replace("InsufficientInstanceCapacity", "InternalError");
-        assert!(matches!(refused(Service::Ec2, StatusCode::INTERNAL_SERVER_ERROR, &internal), Cause::Lost(_)));
-        assert!(matches!(refused(Service::Ec2, StatusCode::BAD_GATEWAY, "<html>"), Cause::Lost(_)));
-        assert!(matches!(refused(Service::Ec2, StatusCode::PROXY_AUTHENTICATION_REQUIRED, ""), Cause::Answered(_)));
+        assert!(matches!(refused(StatusCode::INTERNAL_SERVER_ERROR, &internal), Cause::Lost(_)));
+        assert!(matches!(refused(StatusCode::BAD_GATEWAY, "<html>"), Cause::Lost(_)));
+        assert!(matches!(refused(StatusCode::PROXY_AUTHENTICATION_REQUIRED, ""), Cause::Answered(_)));
     }
 
     #[test]
     fn json_errors_are_read() {
         let body = r#"{"__type":"com.amazonaws.ssm#ParameterNotFound","message":"no"}"#;
-        let cause = refused(Service::Ssm, StatusCode::BAD_REQUEST, body);
+        let cause = refused(StatusCode::BAD_REQUEST, body);
         assert!(matches!(cause, Cause::Answered(refusal) if refusal.code == "ParameterNotFound"));
     }
 }
