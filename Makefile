@@ -58,9 +58,10 @@ test: setup ## everything that CI runs
 	$(MAKE) build-aarch64
 	$(MAKE) system
 
-soak: setup ## kill the agent at 200 points, fill the disk at 30, then `make fuzz` (SOAK=--seed=N: as then)
+soak: setup ## kill the agent at 200 points, fill the disk at 30, 10,000 simulated fleets, then `make fuzz` (SOAK=--seed=N: as then)
 	$(MAKE) build
 	$(PYTHON) -m soak $(SOAK)
+	LOITSUT_SIMULATIONS=10000 cargo test --package loitsut-driver --locked whatever_goes_wrong -- --nocapture
 	$(MAKE) fuzz
 
 bench: setup ## time and memory against their marks

@@ -1,10 +1,11 @@
 //! What a provider's list shows: launches are adopted, lost, gone, and strays found.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::change::Remains;
 use super::memory::Stray;
-use super::{Fleet, Launch, LaunchState};
+use super::{Fleet, LaunchState};
 use crate::model::{Failure, FailureClass, Instance, InstanceState, LaunchId, Time};
 use crate::provider::ProviderError;
 
@@ -89,32 +90,13 @@ impl Fleet {
     }
 
     fn absent(&mut self, id: &LaunchId, asked: Time) {
-        let Some((state, heard)) = self.launches.get(id).map(|launch| (launch.state, launch.heard)) else { return };
-        let times = &self.policy.times;
-        // A start without an answer may still be on its way.
-        let answered = |launch: &&Launch| launch.instance.is_some();
-        let exact = self.launches.get(id).filter(answered).is_some_and(|it| self.policy.exact.contains(&it.provider));
-        let Some(calls) = self.alive.get_mut(id) else { return };
-        let began = self.launches.get(id).and_then(|launch| launch.asked).unwrap_or_default().max(calls.answered);
-        let settled = if exact { asked >= began } else { asked >= began.plus(times.settle) };
-        let silent = heard.is_none_or(|heard| asked.since(heard) >= times.silence);
-        if calls.starting || !settled {
-            return;
-        }
-        let enough = if exact { 1 } else { 2 };
-        match state {
-            LaunchState::Ending if calls.stopped.is_none_or(|stopped| asked < stopped) => return,
-            // It will be asked for again by this process, or was never asked for.
-            LaunchState::Starting if calls.ours => return,
-            LaunchState::Wanted | LaunchState::Gone => return,
-            LaunchState::Booting | LaunchState::Ready | LaunchState::Held if !silent => return,
-            _ => {}
-        }
+        let Some(enough) = self.absences(id, asked) else { return };
+        let (Some(launch), Some(calls)) = (self.launches.get(id), self.alive.get_mut(id)) else { return };
         calls.absent += 1;
         if calls.absent < enough {
             return;
         }
-        match state {
+        match launch.state {
             LaunchState::Ending => self.move_launch(id, LaunchState::Gone),
             LaunchState::Held => self.end_launch(id),
             LaunchState::Starting => {
@@ -123,6 +105,24 @@ impl Fleet {
             }
             _ => self.lose(id, "its provider shows it no more"),
         }
+    }
+
+    /// In how many lists a launch must be absent to be believed gone, if this one, asked for at that time, counts.
+    fn absences(&self, id: &LaunchId, asked: Time) -> Option<u32> {
+        let (launch, calls, times) = (self.launches.get(id)?, self.alive.get(id)?, &self.policy.times);
+        // A start without an answer may still be on its way.
+        let exact = launch.instance.is_some() && self.policy.exact.contains(&launch.provider);
+        let settle = if exact { Duration::ZERO } else { times.settle };
+        let settled = asked >= launch.asked?.max(calls.answered).plus(settle);
+        let silent = launch.heard.is_none_or(|heard| asked.since(heard) >= times.silence);
+        let counts = match launch.state {
+            LaunchState::Ending => calls.stopped.is_some_and(|stopped| asked >= stopped),
+            // If this process has asked for it, it will again.
+            LaunchState::Starting => !calls.ours,
+            LaunchState::Booting | LaunchState::Ready | LaunchState::Held => silent,
+            LaunchState::Wanted | LaunchState::Gone => false,
+        };
+        (counts && settled && !calls.starting).then_some(if exact { 1 } else { 2 })
     }
 
     fn keep_strays(&mut self, provider: &str, found: Vec<Instance>) {

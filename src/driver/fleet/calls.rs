@@ -3,7 +3,7 @@
 use super::change::Remains;
 use super::memory::Stray;
 use super::{Fleet, LaunchState};
-use crate::model::{Failure, FailureClass, Instance, InstanceState, LaunchId, Time};
+use crate::model::{Failure, FailureClass, Instance, InstanceState, LaunchId, PoolName, Time};
 use crate::provider::{ErrorKind, ProviderError};
 
 impl Fleet {
@@ -55,39 +55,43 @@ impl Fleet {
         let (now, backoff) = (self.now, self.policy.times.call);
         let Some(launch) = self.launches.get(id).filter(|launch| launch.state == LaunchState::Starting) else { return };
         let (pool, provider) = (launch.pool.clone(), launch.provider.clone());
-        let Some(calls) = self.alive.get_mut(id) else { return };
+        let (Some(calls), source) = (self.alive.get_mut(id), self.sources.entry(provider).or_default()) else { return };
         calls.doubt |= error.kind == ErrorKind::Unknown;
-        let (doubt, message) = (calls.doubt, error.message.clone());
-        if matches!(error.kind, ErrorKind::Capacity | ErrorKind::Refused)
-            && let Some(source) = self.sources.get_mut(&provider)
-        {
-            source.start.reset();
-        }
+        let doubt = calls.doubt;
         let remains = if doubt { Remains::Instance } else { Remains::Nothing };
+        let failure = |class| Failure::new(class, error.message.clone());
         match error.kind {
             ErrorKind::Capacity => {
-                let room = self.full.entry(pool).or_default();
-                // Starts that were on their way together lack the same room.
-                if now >= room.due() {
-                    room.again(now, self.policy.times.capacity, None);
-                }
-                self.fail(id, Failure::new(FailureClass::Capacity, message), remains);
+                source.start.reset();
+                self.lacks_capacity(pool);
+                self.fail(id, failure(FailureClass::Capacity), remains);
             }
-            ErrorKind::Refused => self.fail(id, Failure::new(FailureClass::Profile, message), remains),
+            ErrorKind::Refused => {
+                source.start.reset();
+                self.fail(id, failure(FailureClass::Profile), remains);
+            }
             ErrorKind::Throttled(_) | ErrorKind::Unreachable => {
-                let source = self.sources.entry(provider).or_default();
+                // Calls that were on their way together failed for the same cause.
                 if now >= source.start.due() {
                     source.start.again(now, backoff, Some(error));
                 }
                 if !doubt {
                     self.move_launch(id, LaunchState::Wanted);
                 }
-                self.explain(id, Failure::new(FailureClass::Network, message));
+                self.explain(id, failure(FailureClass::Network));
             }
             ErrorKind::Unknown => {
-                calls.start.again(now, backoff, Some(error));
-                self.explain(id, Failure::new(FailureClass::Network, message));
+                calls.start.again(now, backoff, None);
+                self.explain(id, failure(FailureClass::Network));
             }
+        }
+    }
+
+    fn lacks_capacity(&mut self, pool: PoolName) {
+        let room = self.full.entry(pool).or_default();
+        // As above: they lacked the same room.
+        if self.now >= room.due() {
+            room.again(self.now, self.policy.times.capacity, None);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::change::Remains;
 use super::memory::Source;
-use super::{Action, Fleet, Launch, LaunchState, Outcome};
+use super::{Action, Fleet, Launch, LaunchState, Outcome, PoolRules};
 use crate::model::{Failure, FailureClass, LaunchId, PoolName, RequestId, Time, WorkerName};
 
 /// Finds the next time at which something is due.
@@ -22,6 +22,22 @@ impl Agenda {
         }
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
         false
+    }
+}
+
+/// What the launches that are not gone take.
+#[derive(Default)]
+struct Taken {
+    /// Places, of each pool.
+    places: BTreeMap<PoolName, u32>,
+    /// Workers' names, of each owner.
+    names: BTreeMap<(String, WorkerName), LaunchId>,
+}
+
+impl Taken {
+    fn add(&mut self, launch: &Launch) {
+        *self.places.entry(launch.pool.clone()).or_default() += 1;
+        self.names.insert((launch.owner.clone(), launch.name.clone()), launch.id.clone());
     }
 }
 
@@ -66,45 +82,55 @@ impl Fleet {
 
     /// Gives launches to the requests that wait, in the order of their arrival.
     fn give_launches(&mut self, agenda: &mut Agenda) {
-        let mut taken = BTreeMap::<PoolName, u32>::new();
-        let mut names = BTreeMap::<(String, WorkerName), LaunchId>::new();
+        let mut taken = Taken::default();
         for launch in self.alive.keys().filter_map(|id| self.launches.get(id)) {
-            *taken.entry(launch.pool.clone()).or_default() += 1;
-            names.insert((launch.owner.clone(), launch.name.clone()), launch.id.clone());
+            taken.add(launch);
         }
         for id in self.waiting() {
-            let Some(request) = self.requests.get(&id) else { continue };
-            let pool = request.pool.clone();
-            let name = (request.owner.clone(), request.name.clone());
-            let Some(rules) = self.policy.pools.get(&pool).cloned() else {
-                let words = format!("pool {pool} is no longer in the configuration");
-                self.end_request(&id, Outcome::Failed, Some(Failure::new(FailureClass::Profile, words)));
-                continue;
-            };
-            let key = (request.profile_digest.clone(), rules.image);
-            if let Some(failure) = self.breakers.refuses(&key, self.now) {
-                self.end_request(&id, Outcome::Failed, Some(failure));
-                continue;
-            }
-            if !agenda.is_due(request.not_before) {
-                continue;
-            }
-            if let Some(launch) = names.get(&name) {
-                self.release(launch.clone());
-                continue;
-            }
-            let count = taken.entry(pool.clone()).or_default();
-            if *count >= rules.max {
-                self.release_one_of(&pool);
-                continue;
-            }
-            *count += 1;
-            self.breakers.tried(&key, self.now.plus(self.policy.times.breaker));
-            self.add_launch(&id, rules.provider);
-            if let Some(launch) = self.requests.get(&id).and_then(|request| request.launch.clone()) {
-                names.insert(name, launch);
+            if let Some(rules) = self.rules_of(&id)
+                && self.has_place(&id, &rules, &taken, agenda)
+            {
+                self.add_launch(&id, rules.provider);
+                let launch = self.requests.get(&id).and_then(|request| self.launches.get(request.launch.as_ref()?));
+                launch.into_iter().for_each(|launch| taken.add(launch));
             }
         }
+    }
+
+    /// The rules for a request that waits, unless it cannot be launched at all and so has ended.
+    fn rules_of(&mut self, id: &RequestId) -> Option<PoolRules> {
+        let request = self.requests.get(id)?;
+        let rules = self.policy.pools.get(&request.pool).cloned();
+        let failure = match &rules {
+            Some(rules) => self.breakers.refuses(&(request.profile_digest.clone(), rules.image.clone()), self.now),
+            None => {
+                let words = format!("pool {} is no longer in the configuration", request.pool);
+                Some(Failure::new(FailureClass::Profile, words))
+            }
+        };
+        if failure.is_none() {
+            return rules;
+        }
+        self.end_request(id, Outcome::Failed, failure);
+        None
+    }
+
+    /// Whether a request can be launched now; what is only held in its way is ended.
+    fn has_place(&mut self, id: &RequestId, rules: &PoolRules, taken: &Taken, agenda: &mut Agenda) -> bool {
+        let Some(request) = self.requests.get(id).filter(|request| agenda.is_due(request.not_before)) else {
+            return false;
+        };
+        let (pool, digest) = (request.pool.clone(), request.profile_digest.clone());
+        if let Some(launch) = taken.names.get(&(request.owner.clone(), request.name.clone())) {
+            self.release(launch);
+            return false;
+        }
+        if taken.places.get(&pool).is_some_and(|count| *count >= rules.max) || rules.max == 0 {
+            self.release_one_of(&pool);
+            return false;
+        }
+        self.breakers.tried(&(digest, rules.image.clone()), self.now.plus(self.policy.times.breaker));
+        true
     }
 
     /// The requests without a launch.
@@ -114,9 +140,9 @@ impl Fleet {
     }
 
     /// Ends a launch if it is only held for somebody to look at.
-    fn release(&mut self, id: LaunchId) {
-        if self.launches.get(&id).is_some_and(|launch| launch.state == LaunchState::Held) {
-            self.end_launch(&id);
+    fn release(&mut self, id: &LaunchId) {
+        if self.launches.get(id).is_some_and(|launch| launch.state == LaunchState::Held) {
+            self.end_launch(id);
         }
     }
 

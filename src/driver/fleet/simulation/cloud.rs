@@ -64,8 +64,8 @@ pub struct Machine {
     /// Its states, and when each began.
     pub states: Vec<(Time, InstanceState)>,
     pub agent: Agent,
-    /// The last list did not show it, though it should have.
-    omitted: bool,
+    /// The last list of each driver did not show it, though it should have.
+    omitted: [bool; 2],
 }
 
 impl Machine {
@@ -89,7 +89,7 @@ impl Machine {
             born: now,
             states: vec![(now, InstanceState::Pending)],
             agent,
-            omitted: false,
+            omitted: [false; 2],
         }
     }
 
@@ -190,7 +190,14 @@ impl Cloud {
     }
 
     /// What there is, as it was some time ago, with single instances left out now and then.
-    pub fn list(&mut self, now: Time, provider: &str, random: &mut Random) -> Result<Vec<Instance>, ProviderError> {
+    /// No list leaves out what the one before left out.
+    pub fn list(
+        &mut self,
+        now: Time,
+        driver: usize,
+        provider: &str,
+        random: &mut Random,
+    ) -> Result<Vec<Instance>, ProviderError> {
         if self.is_troubled(now, "outage", provider) {
             return Err(error(ErrorKind::Unreachable, "no route"));
         }
@@ -203,8 +210,9 @@ impl Cloud {
                 continue;
             };
             let forgotten = state == InstanceState::Ended && then.since(since) > Duration::from_secs(600);
-            machine.omitted = !exact && !machine.omitted && random.chance(5);
-            if !forgotten && !machine.omitted {
+            let omitted = &mut machine.omitted[driver];
+            *omitted = !exact && !*omitted && random.chance(5);
+            if !forgotten && !*omitted {
                 shown.push(machine.shown(state));
             }
         }

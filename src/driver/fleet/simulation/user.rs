@@ -57,8 +57,10 @@ impl User {
             limits: Limits { join: JOIN, life: Some(LIFE), hold },
             body: Body::default(),
         };
-        let patience = random.chance(20).then(|| random.seconds(1, 600));
-        let work = random.seconds(10, 3600);
+        let most = random.pick(&[20, 40, 600]);
+        let patience = random.chance(30).then(|| random.seconds(1, most));
+        let long = random.chance(10);
+        let work = if long { random.seconds(8000, 12_000) } else { random.seconds(10, 3600) };
         self.current = Some(Wish { new, known: false, made: now, ready: None, work, patience, deleted: false });
     }
 }

@@ -289,7 +289,7 @@ impl World {
                 (self.cloud_stop(driver, launch, instance, &provider)?, reply)
             }
             Call::List { provider, reply } => {
-                let result = self.cloud.list(self.now, &provider, &mut self.random);
+                let result = self.cloud.list(self.now, driver, &provider, &mut self.random);
                 (Event::Listed { provider, result }, reply)
             }
         };
@@ -436,7 +436,7 @@ impl World {
     }
 
     fn turn(&mut self, index: usize) -> Checked {
-        let next = self.random.seconds(5, 60);
+        let next = self.random.seconds(1, 30);
         let user = &mut self.users[index];
         if user.current.is_none() && user.left == 0 {
             return Ok(());
