@@ -4,6 +4,7 @@
 mod agent;
 mod cloud;
 mod driver;
+mod promises;
 mod random;
 mod user;
 mod world;

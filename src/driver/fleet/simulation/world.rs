@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use loitsut_profile::wire;
 
+use super::Setup;
 use super::agent;
 use super::cloud::{Cloud, EXACT, LATE, Machine, Purpose, Trouble, error};
-use super::driver::{self, Driver};
+use super::driver::Driver;
 use super::random::Random;
 use super::user::User;
-use super::{LIFE, Setup};
 use crate::fleet::{Action, Answer, Event, RequestState};
 use crate::model::{InstanceState, LaunchId, Time};
 use crate::provider::ErrorKind;
 
 /// Until then things go wrong.
-const TROUBLED: Time = Time(4 * 3_600_000);
+pub(super) const TROUBLED: Time = Time(4 * 3_600_000);
 /// By then everything must have ended.
 const END: Time = Time(24 * 3_600_000);
 
@@ -81,19 +81,20 @@ struct Reply {
 pub struct World {
     setup: Setup,
     seed: u64,
-    now: Time,
+    pub(super) now: Time,
     random: Random,
     queue: BTreeMap<(Time, u64), Happening>,
     count: u64,
-    cloud: Cloud,
-    drivers: Vec<Driver>,
-    users: Vec<User>,
+    pub(super) cloud: Cloud,
+    pub(super) drivers: Vec<Driver>,
+    pub(super) users: Vec<User>,
     /// How many requests were ever seen ready.
     pub served: u32,
     pub history: Option<Vec<String>>,
 }
 
-type Checked = Result<(), String>;
+/// Nothing, or which promise was broken.
+pub(super) type Checked = Result<(), String>;
 
 impl World {
     pub fn new(setup: Setup, seed: u64, with_history: bool) -> Self {
@@ -318,23 +319,6 @@ impl World {
         Ok(Event::Started { launch: purpose.launch, result })
     }
 
-    /// No double launch, and `max` is respected.
-    fn alone(&self, machine: usize, new: &Purpose) -> Checked {
-        let others = self.cloud.machines[..machine].iter().filter(|machine| machine.state().is_alive());
-        let mut count = 1;
-        for other in others.filter_map(|machine| machine.purpose.as_ref()).filter(|other| other.driver == new.driver) {
-            if other.request == new.request {
-                return Err(format!("{} and {} are both of request {}", other.launch, new.launch, new.request));
-            }
-            if other.worker == new.worker {
-                return Err(format!("{} and {} are both {}", other.launch, new.launch, new.worker));
-            }
-            count += u32::from(other.pool == new.pool);
-        }
-        let max = driver::max(&new.pool);
-        if count > max { Err(format!("pool {} has {count} of {max}", new.pool)) } else { Ok(()) }
-    }
-
     fn cloud_stop(
         &mut self,
         driver: usize,
@@ -355,23 +339,6 @@ impl World {
             }
         }
         Ok(Event::Stopped { launch, instance, result: Ok(()) })
-    }
-
-    /// No stranger is touched, and no busy instance killed.
-    fn may_stop(&self, driver: usize, machine: usize) -> Checked {
-        let machine = &self.cloud.machines[machine];
-        let name = format!("{}-", self.drivers[driver].name);
-        let ours = machine.launch.strip_prefix(&name).is_some_and(|rest| rest.len() == 24);
-        if !ours {
-            return Err(format!("{} was stopped by {name}, whose it is not", machine.launch));
-        }
-        let Some(purpose) = &machine.purpose else { return Ok(()) };
-        let mut wishes = self.users.iter().filter_map(|user| user.current.as_ref());
-        let wanted = wishes.any(|wish| wish.new.id.as_str() == purpose.request && !wish.deleted);
-        if agent::is_busy(machine) && wanted && self.now.since(machine.born) < LIFE {
-            return Err(format!("{} was busy and wanted, and was stopped", machine.launch));
-        }
-        Ok(())
     }
 
     fn go_down(&mut self, machine: usize) {
@@ -478,35 +445,6 @@ impl World {
                 if delete { self.feed(driver, Event::RequestDeleted(id)) } else { Ok(()) }
             }
         }
-    }
-
-    /// Nobody wants anything, and nothing is left that somebody should not want.
-    fn is_over(&self) -> bool {
-        self.now > TROUBLED
-            && self.users.iter().all(|user| user.current.is_none() && user.left == 0)
-            && !self.cloud.machines.iter().any(|it| it.state().is_alive() && (it.purpose.is_some() || it.left_over))
-            && self.drivers.iter().all(|driver| {
-                let fleet = driver.fleet.as_ref();
-                fleet.is_some_and(|fleet| {
-                    fleet.requests().all(crate::fleet::Request::is_ended) && !fleet.launches().any(|it| it.is_alive())
-                })
-            })
-    }
-
-    fn strangers_live(&self) -> Checked {
-        let dead = |it: &&Machine| it.purpose.is_none() && !it.left_over && it.state() != InstanceState::Running;
-        self.cloud.machines.iter().find(dead).map_or(Ok(()), |it| Err(format!("stranger {} was killed", it.launch)))
-    }
-
-    fn what_is_left(&self) -> String {
-        let mut words = vec!["after 20 h without trouble there is still:".to_owned()];
-        let left = |it: &&Machine| it.state().is_alive() && (it.purpose.is_some() || it.left_over);
-        words.extend(self.cloud.machines.iter().filter(left).map(|it| format!("machine {it:?}")));
-        for fleet in self.drivers.iter().filter_map(|driver| driver.fleet.as_ref()) {
-            words.extend(fleet.requests().filter(|it| !it.is_ended()).map(|it| format!("{it:?}")));
-            words.extend(fleet.launches().filter(|it| it.is_alive()).map(|it| format!("{it:?}")));
-        }
-        words.join("\n  ")
     }
 
     fn later(&mut self, wait: Duration, happening: Happening) {
