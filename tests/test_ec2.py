@@ -1,6 +1,8 @@
 """Instances of EC2, at moto with its checks of signatures and permissions: what is asked for, and what is told."""
 
 import base64
+import re
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from ec2 import REFUSED, Driver, image
 from lab.faults import faulty
 from lab.moto import Moto, moto, policy
+from lab.paths import DIST, REPO
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +186,13 @@ def test_wrong_credentials_are_refused_and_never_shown(driver: Driver, launch: s
     assert secret not in answer.words
     answer = driver.start(launch, AWS_ACCESS_KEY_ID="AKIANOBODY0000000000")
     assert answer.status == REFUSED and "is not known there" in answer.words
+
+
+def test_the_example_of_the_documentation_is_right(driver: Driver) -> None:
+    [example] = re.findall(r"```toml\n(.*?)```", (REPO / "docs/ec2.md").read_text(), re.DOTALL)
+    path = driver.directory / "example.toml"
+    path.write_text(example)
+    command = [DIST / "loitsut-driver", "provider", "aws", "list", "--config", path]
+    environment = {"HOME": str(driver.directory), "AWS_EC2_METADATA_DISABLED": "true"}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, stdin=subprocess.DEVNULL)
+    assert ended.returncode == REFUSED and "no credentials" in ended.stderr, "all that is wrong is that nobody may ask"

@@ -50,7 +50,7 @@ pub(super) struct Refusal {
 }
 
 /// There is no room now: of this type, in this zone, or for this account.
-const CAPACITY: [&str; 13] = [
+const CAPACITY: [&str; 14] = [
     "InstanceLimitExceeded",
     "InsufficientAddressCapacity",
     "InsufficientCapacity",
@@ -61,6 +61,7 @@ const CAPACITY: [&str; 13] = [
     "InsufficientVolumeCapacity",
     "MaxSpotInstanceCountExceeded",
     "SpotMaxPriceTooLow",
+    "UnfulfillableCapacity",
     "VcpuLimitExceeded",
     "VolumeLimitExceeded",
     "NetworkInterfaceLimitExceeded",

@@ -160,7 +160,7 @@ impl Provider for Ec2 {
             None => self.instances_of(&stop.launch).await?,
         };
         for id in ids {
-            self.terminator.end(&self.api, id).await?;
+            self.terminator.end(async |ids| terminate::terminate(&self.api, ids).await, id).await?;
         }
         Ok(())
     }
