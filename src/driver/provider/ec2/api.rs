@@ -139,7 +139,10 @@ impl Api {
             if matches!(&cause, Cause::Answered(refusal) if refusal.is_throttling()) {
                 self.buckets.drain(call.kind, Instant::now());
             }
-            match tries.next(&cause, self.correct_clock(answer.date), Instant::now()) {
+            // Only an answer about a signature is known to be AWS's own: others on the way have clocks too.
+            let doubted = matches!(&cause, Cause::Answered(refusal) if refusal.is_about_the_signature());
+            let corrected = doubted && self.correct_clock(answer.date);
+            match tries.next(&cause, corrected, Instant::now()) {
                 Next::Pause(pause) => {
                     warn!("{}; tried again in {:.1} s", self.error(call, false, cause), pause.as_secs_f64());
                     sleep(pause).await;
