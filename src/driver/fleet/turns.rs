@@ -58,35 +58,48 @@ impl Fleet {
 
     /// Ends what took longer than its agent should have let it.
     fn end_overdue(&mut self, agenda: &mut Agenda) {
-        for id in self.alive.keys().cloned().collect::<Vec<_>>() {
-            let Some(launch) = self.launches.get(&id) else { continue };
-            let Some(limits) = self.requests.get(&launch.request).map(|request| request.limits) else { continue };
-            let margin = self.policy.times.margin;
-            let (state, asked) = (launch.state, launch.asked.unwrap_or(launch.created));
-            // Agents that had nobody to report to while the driver was down get a chance to.
-            let join = asked.plus(limits.join).plus(margin).max(self.born.plus(self.policy.times.silence));
-            let life = limits.life.map(|life| asked.plus(life).plus(margin));
-            let held = launch.changed.plus(limits.hold);
-            if state == LaunchState::Booting && agenda.is_due(join) {
-                let heard =
-                    if launch.heard.is_some() { "its worker was not ready" } else { "its agent never reported" };
-                let words = format!("{heard} within {} s", limits.join.as_secs());
-                self.fail(&id, Failure::new(FailureClass::Join, words), Remains::Evidence);
-            } else if state == LaunchState::Ready && life.is_some_and(|life| agenda.is_due(life)) {
-                self.lose(&id, "it lived longer than its lease, so it was ended");
-            } else if state == LaunchState::Held && agenda.is_due(held) {
-                self.end_launch(&id);
+        let alive = self.alive.keys().filter_map(|id| self.launches.get(id));
+        let overdue: Vec<_> =
+            alive.filter(|launch| self.deadline(launch).is_some_and(|at| agenda.is_due(at))).collect();
+        let overdue: Vec<_> = overdue.iter().map(|it| (it.id.clone(), it.state, it.heard.is_some())).collect();
+        for (id, state, heard) in overdue {
+            match state {
+                LaunchState::Booting => {
+                    let words = if heard { "its worker was not ready in time" } else { "its agent never reported" };
+                    self.fail(&id, Failure::new(FailureClass::Join, words), Remains::Evidence);
+                }
+                LaunchState::Held => self.end_launch(&id),
+                _ => self.lose(&id, "it lived longer than its lease, so it was ended"),
             }
+        }
+    }
+
+    /// Until when a launch may be in its state.
+    fn deadline(&self, launch: &Launch) -> Option<Time> {
+        let (limits, times) = (self.requests.get(&launch.request)?.limits, &self.policy.times);
+        let asked = launch.asked.unwrap_or(launch.created);
+        match launch.state {
+            // Agents that had nobody to report to while the driver was down get a chance to.
+            LaunchState::Booting => {
+                Some(asked.plus(limits.join.saturating_add(times.margin)).max(self.born.plus(times.silence)))
+            }
+            LaunchState::Ready => limits.life.map(|life| asked.plus(life.saturating_add(times.margin))),
+            LaunchState::Held => Some(launch.changed.plus(limits.hold)),
+            _ => None,
         }
     }
 
     /// Gives launches to the requests that wait, in the order of their arrival.
     fn give_launches(&mut self, agenda: &mut Agenda) {
+        let waiting = self.waiting();
+        if waiting.is_empty() {
+            return;
+        }
         let mut taken = Taken::default();
         for launch in self.alive.keys().filter_map(|id| self.launches.get(id)) {
             taken.add(launch);
         }
-        for id in self.waiting() {
+        for id in waiting {
             if let Some(rules) = self.rules_of(&id)
                 && self.has_place(&id, &rules, &taken, agenda)
             {
@@ -160,41 +173,40 @@ impl Fleet {
 
     /// Asks providers for what is wanted, the oldest request first, and no provider for too much at once.
     fn start_launches(&mut self, agenda: &mut Agenda) {
-        let mut running = BTreeMap::<String, usize>::new();
-        let mut trying = BTreeSet::<PoolName>::new();
-        for (id, _) in self.alive.iter().filter(|(_, calls)| calls.starting) {
-            if let Some(launch) = self.launches.get(id) {
-                *running.entry(launch.provider.clone()).or_default() += 1;
-                trying.insert(launch.pool.clone());
-            }
-        }
-        for id in self.to_start() {
-            let (Some(launch), Some(calls)) = (self.launches.get(&id), self.alive.get(&id)) else { continue };
-            let (provider, pool) = (launch.provider.clone(), launch.pool.clone());
-            let full = self.full.get(&pool);
-            let source = self.sources.entry(provider.clone()).or_default();
-            let due = calls.start.due().max(source.start.due()).max(full.map_or(Time(0), super::Retry::due));
-            let count = running.entry(provider.clone()).or_default();
-            // A provider or pool that failed is tried by one.
-            let most = if source.start.is_failing() { 1 } else { self.policy.starts_at_once };
-            if *count >= most || (full.is_some() && trying.contains(&pool)) || !agenda.is_due(due) {
-                continue;
-            }
-            *count += 1;
-            trying.insert(pool);
+        for (id, provider) in self.to_start(agenda) {
             self.start(&id, provider);
         }
     }
 
-    /// The launches to be started, or to be started again since nobody knows whether they were.
-    fn to_start(&self) -> Vec<LaunchId> {
-        let open = self.open.values().filter_map(|id| self.requests.get(id)?.launch.as_ref());
-        let due = |id: &&LaunchId| match (self.launches.get(*id), self.alive.get(*id)) {
-            (Some(Launch { state: LaunchState::Wanted, .. }), Some(calls)) => !calls.starting,
-            (Some(Launch { state: LaunchState::Starting, .. }), Some(calls)) => !calls.starting && calls.ours,
-            _ => false,
-        };
-        open.filter(due).cloned().collect()
+    fn to_start(&self, agenda: &mut Agenda) -> Vec<(LaunchId, String)> {
+        let mut running = BTreeMap::<&str, usize>::new();
+        let mut trying = BTreeSet::<&PoolName>::new();
+        let under_way = self.alive.iter().filter(|(_, calls)| calls.starting);
+        for launch in under_way.filter_map(|(id, _)| self.launches.get(id)) {
+            *running.entry(&launch.provider).or_default() += 1;
+            trying.insert(&launch.pool);
+        }
+        let mut chosen = Vec::new();
+        for id in self.open.values().filter_map(|id| self.requests.get(id)?.launch.as_ref()) {
+            let (Some(launch), Some(calls)) = (self.launches.get(id), self.alive.get(id)) else { continue };
+            // One that is starting is asked for again if nobody knows whether it was heard.
+            let wanted = launch.state == LaunchState::Wanted || launch.state == LaunchState::Starting && calls.ours;
+            let Some(source) = self.sources.get(&launch.provider).filter(|_| wanted && !calls.starting) else {
+                continue;
+            };
+            let full = self.full.get(&launch.pool);
+            let due = calls.start.due().max(source.start.due()).max(full.map_or(Time(0), super::Retry::due));
+            let count = running.entry(&launch.provider).or_default();
+            // A provider or pool that failed is tried by one.
+            let most = if source.start.is_failing() { 1 } else { self.policy.starts_at_once };
+            if *count >= most || (full.is_some() && trying.contains(&launch.pool)) || !agenda.is_due(due) {
+                continue;
+            }
+            *count += 1;
+            trying.insert(&launch.pool);
+            chosen.push((id.clone(), launch.provider.clone()));
+        }
+        chosen
     }
 
     fn start(&mut self, id: &LaunchId, provider: String) {
