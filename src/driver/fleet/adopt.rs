@@ -18,6 +18,10 @@ impl Fleet {
             Ok(instances) => instances,
             Err(error) => {
                 source.list.again(now, backoff, Some(&error));
+                // Two lists in a row is what counts, and this one was to be the second.
+                for id in self.alive_at(provider) {
+                    self.alive.entry(id).and_modify(|calls| calls.absent = 0);
+                }
                 return self.note(None, format!("provider {provider} cannot be listed, and is asked again: {error}"));
             }
         };
