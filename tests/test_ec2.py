@@ -1,6 +1,7 @@
 """Instances of EC2, at moto with its checks of signatures and permissions: what is asked for, and what is told."""
 
 import base64
+import json
 import re
 import subprocess
 import uuid
@@ -11,7 +12,7 @@ import pytest
 
 from ec2 import REFUSED, Driver, image
 from lab.faults import faulty
-from lab.moto import Moto, moto, policy
+from lab.moto import Keys, Moto, moto, policy
 from lab.paths import DIST, REPO
 
 
@@ -186,6 +187,19 @@ def test_wrong_credentials_are_refused_and_never_shown(driver: Driver, launch: s
     assert secret not in answer.words
     answer = driver.start(launch, AWS_ACCESS_KEY_ID="AKIANOBODY0000000000")
     assert answer.status == REFUSED and "is not known there" in answer.words
+
+
+def test_credentials_of_a_role_bear_their_token(driver: Driver, launch: str) -> None:
+    iam, sts = driver.moto.client("iam"), driver.moto.client("sts")
+    admin = {"AWS": iam.get_user(UserName="admin")["User"]["Arn"]}
+    trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": admin}]}
+    role = iam.create_role(RoleName=launch, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    iam.put_role_policy(RoleName=launch, PolicyName="driver", PolicyDocument=json.dumps(policy()))
+    made = sts.assume_role(RoleArn=role, RoleSessionName="driver")["Credentials"]
+    driver.keys = Keys(made["AccessKeyId"], made["SecretAccessKey"])
+    answer = driver.start(launch, AWS_SESSION_TOKEN=made["SessionToken"])
+    assert answer.status == 0, answer.words
+    assert driver.start(f"{launch}-2").status == REFUSED, "the key is nothing without it"
 
 
 def test_the_example_of_the_documentation_is_right(driver: Driver) -> None:
