@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 from .paths import REPO, VENV
 
-EXAMPLE = REPO / "packaging/master"
+PLUGIN = REPO / "src/buildbot"
 START_SECONDS = 60
 RESULTS = ["success", "warnings", "failure", "skipped", "exception", "retry", "cancelled"]
 
@@ -25,6 +26,7 @@ class Master:
 
     def __init__(self, directory: Path, web_port: int, worker_port: int) -> None:
         self.directory = directory
+        self.process: subprocess.Popen | None = None
         self.worker_port = worker_port
         self.url = f"http://127.0.0.1:{web_port}/"
 
@@ -42,16 +44,68 @@ class Master:
             return bool(self.get(f"workers/{name}")[0]["connected_to"])
         _wait(connected, seconds, f"worker {name} did not connect to the master; see {self.directory}/twistd.log")
 
+    def post(self, path: str, method: str, **params: Any) -> Any:
+        """The result of a method at a path of the REST API."""
+        call = {"jsonrpc": "2.0", "method": method, "id": 1, "params": params}
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}api/v2/{path}", json.dumps(call).encode(), headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)["result"]
+
     def force(self, builder: str) -> int:
         """Ask for a build, and return the id of the request."""
         builderid = self.get(f"builders/{builder}")[0]["builderid"]
-        call = {"jsonrpc": "2.0", "method": "force", "id": 1, "params": {"builderid": builderid}}
-        request = urllib.request.Request(
-            f"{self.url}api/v2/forceschedulers/force", json.dumps(call).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            _, requests = json.load(answer)["result"]
+        _, requests = self.post("forceschedulers/force", "force", builderid=builderid)
         return next(iter(requests.values()))
+
+    def stop_build(self, build: dict[str, Any]) -> None:
+        """End a build."""
+        self.post(f"builds/{build['buildid']}", "stop", reason="a test")
+
+    def builds_of(self, request: int, count: int, complete: bool = True) -> list[dict[str, Any]]:
+        """The first builds of a request: more than one if they were retried. Waits until there are that many."""
+        def builds() -> list[dict[str, Any]]:
+            found = self.get(f"builds?buildrequestid={request}&order=number")[:count]
+            return [build for build in found if build["complete"] or not complete]
+        _wait(lambda: len(builds()) == count, 60, f"no {count} builds; see {self.directory}/twistd.log")
+        return builds()
+
+    def properties(self, build: dict[str, Any]) -> dict[str, Any]:
+        """The properties of a build."""
+        properties = self.get(f"builds/{build['buildid']}/properties")[0]
+        return {name: value for name, (value, _source) in properties.items()}
+
+    def wait_for_step(self, build: dict[str, Any], name: str) -> None:
+        """Wait until a step has begun."""
+        def begun() -> bool:
+            return any(step["name"] == name and step["started_at"] for step in self.steps(build))
+        _wait(begun, 60, f"step {name} did not begin; see {self.directory}/twistd.log")
+
+    def wait_for_log(self, build: dict[str, Any], name: str, text: str) -> None:
+        """Wait until a log of the first step has a text."""
+        def has() -> bool:
+            step = self.steps(build)[:1]
+            return bool(step) and text in self.log(step[0], name)
+        _wait(has, 60, f"no {text!r} in the log {name}; see {self.directory}/twistd.log")
+
+    def twistd_log(self) -> str:
+        """What the master itself has logged."""
+        return (self.directory / "twistd.log").read_text()
+
+    def reconfigure(self, old: str, new: str) -> None:
+        """Change the configuration, and have it read."""
+        file = self.directory / "master.cfg"
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new))
+        done = self.twistd_log().count("configuration update complete")
+        self.process.send_signal(signal.SIGHUP)
+        _wait(lambda: self.twistd_log().count("configuration update complete") > done, 60, "the master did not reconfigure itself")
+
+    def kill(self) -> None:
+        """As if by a power cut."""
+        self.process.kill()
+        self.process.wait()
 
     def wait_for_build(self, request: int, seconds: float, on_step: Callable[[str], None]) -> dict[str, Any]:
         """Wait for the build of a request to end, telling each finished step, and return it."""
@@ -75,9 +129,12 @@ class Master:
         """The steps of a build, in order."""
         return self.get(f"builds/{build['buildid']}/steps")
 
-    def log(self, step: dict[str, Any]) -> str:
+    def log(self, step: dict[str, Any], name: str = "stdio") -> str:
         """What a step printed: without the commands and environments that Buildbot adds."""
-        log = self.get(f"steps/{step['stepid']}/logs/stdio")[0]
+        logs = [log for log in self.get(f"steps/{step['stepid']}/logs") if log["name"] == name]
+        if not logs:
+            return ""
+        log = logs[0]
         chunks = self.get(f"logs/{log['logid']}/contents")
         # In a stdio log each line begins with a letter that says where it comes from.
         return "".join(
@@ -86,19 +143,23 @@ class Master:
 
 
 @contextlib.contextmanager
-def master(directory: Path, secrets: dict[str, str]) -> Iterator[Master]:
-    """Run the example master in an empty directory, for as long as the block lasts."""
-    _create(directory, secrets)
+def master(directory: Path, files: dict[str, str | Path], environment: dict[str, str]) -> Iterator[Master]:
+    """Run a master in a directory, for as long as the block lasts.
+
+    :param files: what it is configured by, by names in its directory: texts, which nobody else may read, or where to copy from.
+    """
+    _create(directory, files)
     web_port, worker_port = _free_port(), _free_port()
     running = Master(directory, web_port, worker_port)
     environment = os.environ | {
         "BUILDBOT_URL": running.url,
         "BUILDBOT_WEB_PORT": f"tcp:{web_port}:interface=127.0.0.1",
         "BUILDBOT_WORKER_PORT": str(worker_port),
-    }
+        "PYTHONPATH": str(_plugin(directory.parent)),
+    } | environment
     with open(directory / "output", "w") as output:
         # Its own session: Ctrl-C ends the demo, which then ends the master after the instance.
-        process = subprocess.Popen(
+        process = running.process = subprocess.Popen(
             # setpriv: it ends even if the demo is killed by force.
             ["setpriv", "--pdeathsig=TERM", VENV / "bin/buildbot", "start", "--nodaemon", directory],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True,
@@ -115,22 +176,35 @@ def master(directory: Path, secrets: dict[str, str]) -> Iterator[Master]:
             process.wait()
 
 
-def _create(directory: Path, secrets: dict[str, str]) -> None:
-    command = [VENV / "bin/buildbot", "create-master", "--relocatable", directory]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, start_new_session=True)
-    shutil.copy(EXAMPLE / "master.cfg", directory)
-    shutil.copytree(EXAMPLE / "hello", directory / "hello")
-    (directory / "secrets").mkdir(mode=0o700)
-    for name, value in secrets.items():
-        file = directory / "secrets" / name
-        file.touch(mode=0o600)
-        file.write_text(value)
+def _create(directory: Path, files: dict[str, str | Path]) -> None:
+    if not directory.exists():
+        command = [VENV / "bin/buildbot", "create-master", "--relocatable", directory]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, start_new_session=True)
+    for name, content in files.items():
+        file = directory / name
+        if isinstance(content, Path):
+            (shutil.copytree if content.is_dir() else shutil.copy)(content, file)
+        else:
+            file.parent.mkdir(mode=0o700, exist_ok=True)
+            file.touch(mode=0o600)
+            file.write_text(content)
+
+
+def _plugin(directory: Path) -> Path:
+    """The plugin as pip installs it, beside the master: masters find it by its entry point."""
+    site = directory / "site"
+    if not site.exists():
+        source = directory / "plugin"  # building leaves files behind
+        shutil.copytree(PLUGIN, source)
+        command = [VENV / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
+        subprocess.run([*command, "--no-index", "--target", site, source], check=True)
+    return site
 
 
 def _wait_until_up(running: Master, process: subprocess.Popen) -> None:
     def up() -> bool:
         if process.poll() is not None:
-            raise RuntimeError(f"the master ended:\n{(running.directory / 'twistd.log').read_text()}")
+            raise RuntimeError(f"the master ended:\n{running.twistd_log()}")
         with contextlib.suppress(urllib.error.URLError):
             return bool(running.get("builders"))
         return False
