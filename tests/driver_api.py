@@ -31,6 +31,22 @@ exec chroot "$top/root" "$@"
 """
 
 
+def throw_away_worker(place: Path, master: str, name: str, password: str) -> subprocess.Popen:
+    """A Buildbot worker that may do anything to its machine: killed, it leaves nothing but its own directory."""
+    home, top = place / "worker", place / "throw-away"
+    top.mkdir(parents=True)
+    program = VENV / "bin/buildbot-worker"
+    create = [program, "create-worker", "--relocatable", home, master, name, password]
+    subprocess.run(create, check=True, stdout=subprocess.DEVNULL)
+    inside = [program, "start", "--nodaemon", home]
+    with open(place / "output", "w") as output:
+        return subprocess.Popen(
+            # Not setpriv --pdeathsig: that is about the thread that starts it, which ends with its play.
+            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-ec", THROW_AWAY, "bash", top, home, *inside],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+        )
+
+
 class Api:
     """Requests, and what is told of them. What becomes of one is up to ``play``, which runs in a thread of its own."""
 
@@ -106,18 +122,7 @@ class Api:
     def start_worker(self, request: str) -> None:
         """What the instance's agent would launch: with the user-data's name, password and master."""
         worker = self.bodies[request]["worker"]
-        place = self.directory / request
-        place.mkdir()
-        home = place / "worker"
-        program = VENV / "bin/buildbot-worker"
-        create = [program, "create-worker", "--relocatable", home, worker["master"], worker["name"], worker["password"]]
-        subprocess.run(create, check=True, stdout=subprocess.DEVNULL)
-        (place / "throw-away").mkdir()
-        self._workers[request] = subprocess.Popen(
-            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "setpriv", "--pdeathsig=KILL", "bash", "-ec", THROW_AWAY, "bash",
-             place / "throw-away", home, program, "start", "--nodaemon", home],
-            stdin=subprocess.DEVNULL, stdout=open(place / "output", "w"), stderr=subprocess.STDOUT,
-        )
+        self._workers[request] = throw_away_worker(self.directory / request, **worker)
 
     # What tests look at.
 
@@ -191,6 +196,7 @@ class Api:
         finally:
             with self._came:
                 self.listeners.remove(owner)
+                self._came.notify_all()
 
 
 def _handler(api: Api) -> type[BaseHTTPRequestHandler]:

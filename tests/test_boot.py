@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from lab.buildbot import Master, master
+from lab.buildbot import Master, example_master
 from lab.instance import HOST, Instance, instance
 
 WORKER = "cpp-1"
@@ -50,7 +50,7 @@ class Booted:
 @pytest.fixture(scope="module")
 def booted(tmp_path_factory: pytest.TempPathFactory, baked: Path, apt_port: int) -> Iterator[Booted]:
     password, launch = secrets.token_urlsafe(24), f"test-{secrets.token_hex(4)}"
-    with master(tmp_path_factory.mktemp("master") / "master", {WORKER: password}) as buildbot:
+    with example_master(tmp_path_factory.mktemp("master") / "master", {WORKER: password}) as buildbot:
         user_data = json.dumps({
             "loitsut": 1,
             "launch": {"id": launch, "name": launch, "pool": "tests"},

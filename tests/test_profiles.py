@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from lab import base
-from lab.buildbot import Master, master
+from lab.buildbot import Master, example_master
 from lab.instance import HOST, Instance, instance
 from lab.paths import REPO, VENV
 from tables import layers
@@ -134,7 +134,7 @@ def trixie(tmp_path_factory: pytest.TempPathFactory, baked: Path, apt_port: int)
     (image / "etc/loitsut/profiles").mkdir(parents=True)
     for name in ("buildbot", "command"):
         (image / f"etc/loitsut/profiles/{name}.toml").write_text(f'layers = ["worker/{name}"]\n')
-    with master(tmp_path_factory.mktemp("master") / "master", {"cpp-1": password}) as buildbot:
+    with example_master(tmp_path_factory.mktemp("master") / "master", {"cpp-1": password}) as buildbot:
         user_data = json.dumps({
             "loitsut": 1, "profile": "buildbot", "params": {"apt_proxy": f"http://{HOST}:{apt_port}"},
             "worker": {"master": f"{HOST}:{buildbot.worker_port}", "name": "cpp-1", "password": password},

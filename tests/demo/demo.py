@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.bake import bake
-from lab.buildbot import Master, master
+from lab.buildbot import Master, example_master
 from lab.instance import HOST, Instance, instance, listed, stop
 from lab.paths import CACHE
 from lab.proxy import apt_proxy
@@ -59,7 +59,7 @@ def _start(stack: contextlib.ExitStack) -> tuple[Instance, Master]:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loitsut-demo-")))
     password = secrets.token_urlsafe(24)
     proxy_port = stack.enter_context(apt_proxy())
-    buildbot = stack.enter_context(master(directory / "master", {WORKER: password}))
+    buildbot = stack.enter_context(example_master(directory / "master", {WORKER: password}))
     say(f"a Buildbot master at {buildbot.url} waits for its worker {WORKER}")
     launch = f"demo-{secrets.token_hex(4)}"
     user_data = json.dumps({

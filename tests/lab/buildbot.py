@@ -16,6 +16,7 @@ from typing import Any
 
 from .paths import REPO, VENV
 
+EXAMPLE = REPO / "packaging/master"
 PLUGIN = REPO / "src/buildbot"
 START_SECONDS = 60
 RESULTS = ["success", "warnings", "failure", "skipped", "exception", "retry", "cancelled"]
@@ -69,6 +70,14 @@ class Master:
             return [build for build in found if build["complete"] or not complete]
         _wait(lambda: len(builds()) == count, 60, f"no {count} builds; see {self.directory}/twistd.log")
         return builds()
+
+    def wait_for_first_build(self, builder: str, seconds: float) -> dict[str, Any]:
+        """The first build of a builder, once it is complete and was not retried."""
+        def complete() -> list[dict[str, Any]]:
+            builds = self.get(f"builders/{builder}/builds?order=number")
+            return [build for build in builds if build["complete"] and build["results"] != RESULTS.index("retry")]
+        _wait(lambda: bool(complete()), seconds, f"{builder} did not end; see {self.directory}/twistd.log")
+        return complete()[0]
 
     def properties(self, build: dict[str, Any]) -> dict[str, Any]:
         """The properties of a build."""
@@ -174,6 +183,15 @@ def master(directory: Path, files: dict[str, str | Path], environment: dict[str,
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def example_master(directory: Path, passwords: dict[str, str]) -> contextlib.AbstractContextManager[Master]:
+    """The example with one static worker.
+
+    :param passwords: by the names of workers.
+    """
+    files: dict[str, str | Path] = {name: EXAMPLE / name for name in ("master.cfg", "hello")}
+    return master(directory, files | {f"secrets/{name}": password for name, password in passwords.items()}, {})
 
 
 def _create(directory: Path, files: dict[str, str | Path]) -> None:

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent, BrowserLikePolicyForHTTPS, FileBodyProducer, RequestNotSent, RequestTransmissionFailed, ResponseDone, ResponseFailed,
 )
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
@@ -130,7 +131,8 @@ class _Body(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self.ended.called:
-            if reason.check(ResponseDone):
+            # PotentialDataLoss: an end without a length before it; JSON that is cut off is no JSON.
+            if reason.check(ResponseDone, PotentialDataLoss):
                 self.ended.callback(None)
             else:
                 self.ended.errback(reason)

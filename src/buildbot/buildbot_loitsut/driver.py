@@ -43,11 +43,12 @@ class Driver(SharedService):
         self._watchers: dict[str, Watcher] = {}
         self._last: int | None = None
         self._running: set[Deferred[Any]] = set()
+        self._client: Client
+        self._listening = False
 
     def startService(self) -> Any:
-        """Begin to listen: by that the driver knows that this master is there."""
+        """Read the authorities; nothing is asked before there is a token."""
         self._client = Client(self.master.reactor, self.url, self._ca)
-        self.spawn(self._listen())
         return super().startService()
 
     def stopService(self) -> Any:
@@ -57,8 +58,11 @@ class Driver(SharedService):
         return super().stopService()
 
     def use_token(self, token: str | None) -> None:
-        """Which token to show from now on."""
+        """Which token to show from now on; with the first one, begin to listen: so the driver knows that this master is there."""
         self._client.token = token
+        if not self._listening:
+            self._listening = True
+            self.spawn(self._listen())
 
     async def make(self, request: dict[str, Any]) -> dict[str, Any]:
         """Make a request; the same again is no second one.

@@ -93,7 +93,13 @@ class LoitsutLatentWorker(CompatibleLatentWorkerMixin, AbstractLatentWorker):
     @inlineCallbacks
     def isCompatibleWithBuild(self, build_props: Any) -> Any:
         """Whether a build can use the machine that is up; if not, and nobody works on it, it is ended at once."""
-        fits = yield super().isCompatibleWithBuild(build_props)
+        build_props.master = self.master  # Buildbot leaves it out here, and secrets are rendered by it
+        try:
+            fits = yield super().isCompatibleWithBuild(build_props)
+        except Exception:
+            # Thrown from here, it would hold up the builder for ever. The build itself is told, by `start_instance`.
+            _log.failure("loitsut: what {name} is to become cannot be rendered", name=self.name)
+            fits = False
         if not fits and self.state == States.SUBSTANTIATED and not self.building:
             self._deferwaiter.add(self._soft_disconnect())
         return fits
