@@ -6,7 +6,7 @@ use super::cloud::{Machine, Purpose};
 use super::driver;
 use super::world::{Checked, TROUBLED, World};
 use crate::fleet::Request;
-use crate::model::InstanceState;
+use crate::model::{FailureClass, InstanceState};
 
 impl World {
     /// No double launch, and `max` is respected.
@@ -37,7 +37,11 @@ impl World {
         let Some(purpose) = &machine.purpose else { return Ok(()) };
         let mut wishes = self.users.iter().filter_map(|user| user.current.as_ref());
         let wanted = wishes.any(|wish| wish.new.id.as_str() == purpose.request && !wish.deleted);
-        if agent::is_busy(machine) && wanted && self.now.since(machine.born) < LIFE {
+        // A start was refused for certain, after one without an answer that arrives only now: another launch has its turn.
+        let fleet = self.drivers[driver].fleet.as_ref();
+        let failure = fleet.and_then(|fleet| fleet.launch(&purpose.launch)?.failure.as_ref());
+        let given_up = failure.is_some_and(|failure| failure.class == FailureClass::Capacity);
+        if agent::is_busy(machine) && wanted && !given_up && self.now.since(machine.born) < LIFE {
             return Err(format!("{} was busy and wanted, and was stopped", machine.launch));
         }
         Ok(())
