@@ -179,7 +179,8 @@ async fn serve_metadata(options: MetadataOptions) -> Result<()> {
     let user_data = user_data.map(read).transpose()?;
     let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     writeln!(std::io::stdout(), "http://{}", listener.local_addr()?)?;
-    let identity = Identity { id, name, address: Ipv4Addr::LOCALHOST, image: "none".to_owned(), started: state::now() };
+    let (address, mac, image) = (Ipv4Addr::LOCALHOST, "02:00:7f:00:00:01".to_owned(), "none".to_owned());
+    let identity = Identity { id, name, address, mac, image, started: state::now() };
     metadata::serve(vec![listener], metadata::tree(&identity, user_data), None).await
 }
 

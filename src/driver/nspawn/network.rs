@@ -78,6 +78,12 @@ impl Network {
         self.nth(2 * u32::from(self.number) + 1)
     }
 
+    /// The hardware address of the instance's interface: one that nobody was given.
+    pub(crate) fn mac(&self) -> String {
+        let [a, b, c, d] = self.address().octets();
+        format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+    }
+
     /// The instance, as its metadata service sees it over IPv6.
     fn address_v6(&self) -> Ipv6Addr {
         Ipv6Addr::new(0xfd6c, 0x6f69, 0x7473, 0, 0, 0, 0, self.number)
@@ -128,7 +134,7 @@ impl Network {
 
         ip(&format!("-n {name} link set lo up")).await?;
         ip(&format!("-n {name} address add {address}/32 peer {router} dev eth0")).await?;
-        ip(&format!("-n {name} link set eth0 up")).await?;
+        ip(&format!("-n {name} link set eth0 address {} up", self.mac())).await?;
         ip(&format!("-n {name} route add default via {router}")).await?;
         if Path::new(IPV6).exists() {
             self.create_v6().await?;

@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::metadata::Tree;
 use super::state;
 
 const ACTION: &str = "meta-data/spot/instance-action";
@@ -47,8 +46,8 @@ impl Notice {
     }
 }
 
-/// The notices in this directory that were given so far.
-pub(crate) fn given(directory: &Path) -> Tree {
+/// The notices in this directory that were given so far, by their paths in the metadata service.
+pub(crate) fn given(directory: &Path) -> impl Iterator<Item = (String, Vec<u8>)> {
     let read = |path: &str| Some((path.to_owned(), std::fs::read(directory.join(path)).ok()?));
-    [ACTION, TERMINATION, REBALANCE].into_iter().filter_map(read).collect()
+    [ACTION, TERMINATION, REBALANCE].into_iter().filter_map(read)
 }

@@ -137,6 +137,7 @@ fn identity(record: &Record) -> Identity {
         id: record.id.clone(),
         name: record.name.clone(),
         address: record.network.address(),
+        mac: record.network.mac(),
         image: record.image.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         started: record.started.clone(),
     }

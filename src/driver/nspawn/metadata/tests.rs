@@ -1,9 +1,13 @@
 //! The metadata service over real HTTP on loopback.
 
+use std::net::Ipv4Addr;
+
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::nspawn::notice;
 
 /// A service with this user-data, and where it listens. It ends with the test's runtime.
 async fn service(user_data: Option<&[u8]>) -> String {
@@ -15,6 +19,7 @@ async fn service_with_notices(user_data: Option<&[u8]>, notices: Option<PathBuf>
         id: "i-0123456789abcdef0".into(),
         name: "deb-3".into(),
         address: Ipv4Addr::new(10, 83, 0, 3),
+        mac: "02:00:0a:53:00:03".into(),
         image: "bookworm".into(),
         started: "2026-01-01T00:00:00Z".into(),
     };
@@ -70,24 +75,6 @@ async fn nothing_is_told_without_a_token_that_holds() {
     }
 }
 
-#[test]
-fn an_expired_token_is_no_token() {
-    let mut tokens = Tokens::default();
-    let token = tokens.issue(Duration::ZERO).unwrap();
-    assert!(!tokens.hold(&token));
-    let token = tokens.issue(Duration::from_secs(60)).unwrap();
-    assert!(tokens.hold(&token));
-}
-
-#[test]
-fn tokens_do_not_pile_up() {
-    let mut tokens = Tokens::default();
-    for _ in 0..MOST_TOKENS + 5 {
-        tokens.issue(Duration::from_secs(60)).unwrap();
-    }
-    assert_eq!(tokens.0.len(), MOST_TOKENS);
-}
-
 #[tokio::test]
 async fn a_token_needs_a_ttl_in_bounds_and_no_proxy() {
     let address = service(None).await;
@@ -119,7 +106,10 @@ async fn directories_are_listed_as_ec2_does() {
         listing.lines().any(|line| line == "placement/") && listing.lines().any(|line| line == "instance-id"),
         "{listing}"
     );
-    assert_eq!(get(&address, "/latest/meta-data/placement").await, (200, "availability-zone\nregion".into()));
+    assert_eq!(
+        get(&address, "/latest/meta-data/placement").await,
+        (200, "availability-zone\navailability-zone-id\nregion".into())
+    );
     assert_eq!(get(&address, "/2021-03-23/meta-data/instance-id").await, (200, "i-0123456789abcdef0".into()));
     assert_eq!(get(&address, "/").await, (200, "latest".into()));
     for absent in
