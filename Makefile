@@ -19,10 +19,12 @@ PYTHON = PYTHONPATH=tests $(LOITSUT_CACHE)/venv/bin/python -B
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
 
-# Man pages are made by the agent's build script: cargo tells where.
+# Man pages are made by the agent's build script: cargo tells where. One at a time: built together, the agent would get
+# the features of libraries that only the driver wants.
 build: ## release binaries and man pages, into dist/
 	mkdir -p dist
-	cargo build --release --locked --message-format=json-render-diagnostics >dist/build.json
+	cargo build --release --locked --package loitsut --message-format=json-render-diagnostics >dist/build.json
+	cargo build --release --locked --package loitsut-driver
 	install -t dist $(RELEASE)/loitsut $(RELEASE)/loitsut-driver
 	rm -rf dist/man
 	install -m 644 -D -t dist/man $$(sed -n '/build-script-executed.*#loitsut@/s/.*"out_dir":"\([^"]*\)".*/\1/p' dist/build.json)/man/*
