@@ -78,6 +78,11 @@ class Instance:
                 raise RuntimeError(f"instance {self.launch}: {reason or 'no answer from systemd inside'}\n{self.console()}")
             time.sleep(0.2)
 
+    def wait_until_booted(self) -> None:
+        """Wait until systemd inside has no job left of its boot, whether all units came up or not."""
+        self.wait_until_reachable()
+        self.run("systemctl", "is-system-running", "--wait", capture=True, timeout=BOOT_SECONDS)
+
 
 @contextlib.contextmanager
 def instance(

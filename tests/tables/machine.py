@@ -29,7 +29,7 @@ class Machine(System):
 
 @contextlib.contextmanager
 def machine(layer: Path) -> Iterator[Machine]:
-    """Boot the base tree with this layer on it, and no user-data."""
+    """Boot the base tree with this layer on it, and no user-data: to the end, as services make what the cases watch."""
     with instance(f"tables-{secrets.token_hex(4)}", b"", [layer], "tables") as inside:
-        inside.wait_until_reachable()
+        inside.wait_until_booted()
         yield Machine(inside)
